@@ -1,0 +1,1 @@
+"""Runnable demonstrations of the server; each folder is one, with its own README."""

@@ -1,0 +1,25 @@
+// Request tensors -> the inputs of an infer request.
+#pragma once
+
+#include <vector>
+
+#include "infer_pool.hpp"
+#include "signature.hpp"
+#include "status.hpp"
+#include "tensor_ref.hpp"
+
+namespace ovms {
+
+// A request's tensor after the check: what it is, and how many elements.
+struct CheckedInput {
+    const TensorRef* tensor = nullptr;
+    DType dtype = DType::kF32;  // as sent
+    uint64_t count = 0;
+};
+
+// Feeds one input. The infer request reads the request's own bytes when dtypes match, the content is aligned for its
+// element type and is larger than what a copy costs; else the values are copied or converted into the slot's buffer.
+// The request's bytes must outlive the run.
+Status bind_input(const Signature& signature, size_t input, const CheckedInput& checked, InferSlot& slot);
+
+}  // namespace ovms

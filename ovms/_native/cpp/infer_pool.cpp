@@ -1,0 +1,56 @@
+#include "infer_pool.hpp"
+
+#include <algorithm>
+
+namespace ovms {
+
+Lease::~Lease() {
+    if (slot_ != nullptr) pool_->give_back(slot_);
+}
+
+void InferPool::add(std::unique_ptr<InferSlot> slot) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(slot.get());
+    slots_.push_back(std::move(slot));
+}
+
+void InferPool::clear() {
+    const std::lock_guard lock(mutex_);
+    free_.clear();
+    slots_.clear();
+}
+
+Lease InferPool::lease(Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    if (!free_.empty()) {
+        InferSlot* slot = free_.back();
+        free_.pop_back();
+        return {this, slot};
+    }
+    Waiter waiter;
+    waiting_.push_back(&waiter);
+    const auto handed = [&] { return waiter.slot != nullptr; };
+    if (deadline == Deadline::max()) {
+        waiter.ready.wait(lock, handed);
+    } else if (!waiter.ready.wait_until(lock, deadline, handed)) {
+        waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &waiter));
+        return {};
+    }
+    return {this, waiter.slot};
+}
+
+void InferPool::give_back(InferSlot* slot) {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.empty()) {
+        free_.push_back(slot);
+        return;
+    }
+    // Handed over directly: a slot that went to the free list first could be taken by a newcomer.
+    Waiter* const next = waiting_.front();
+    waiting_.pop_front();
+    next->slot = slot;
+    // Under the lock, because the waiter's stack frame is gone as soon as it may run.
+    next->ready.notify_one();
+}
+
+}  // namespace ovms

@@ -1,0 +1,82 @@
+// The infer requests of one model: a lease is the exclusive use of one of them for one run.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <openvino/runtime/infer_request.hpp>
+#include <vector>
+
+namespace ovms {
+
+using Clock = std::chrono::steady_clock;
+using Deadline = Clock::time_point;  // Deadline::max(): none
+
+// The point in time seconds from now; no deadline if seconds is negative, not a number, or over a century.
+inline Deadline deadline_after(double seconds) {
+    if (!(seconds >= 0 && seconds < 3.2e9)) return Deadline::max();
+    return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+// One OpenVINO execution slot, with the input tensors it was born with.
+struct InferSlot {
+    ov::InferRequest request;
+    std::vector<ov::Tensor> own_inputs;   // buffers of the slot, for inputs that have to be copied
+    std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
+};
+
+class InferPool;
+
+// Gives the slot back when it goes out of scope, whatever happened meanwhile.
+class Lease {
+public:
+    Lease() = default;
+    Lease(InferPool* pool, InferSlot* slot) : pool_(pool), slot_(slot) {}
+    Lease(Lease&& other) noexcept : pool_(other.pool_), slot_(other.slot_) { other.slot_ = nullptr; }
+    Lease& operator=(Lease&& other) noexcept {
+        std::swap(pool_, other.pool_);
+        std::swap(slot_, other.slot_);
+        return *this;
+    }
+    ~Lease();
+
+    explicit operator bool() const { return slot_ != nullptr; }
+    InferSlot& operator*() const { return *slot_; }
+    InferSlot* operator->() const { return slot_; }
+
+private:
+    InferPool* pool_ = nullptr;
+    InferSlot* slot_ = nullptr;
+};
+
+class InferPool {
+public:
+    void add(std::unique_ptr<InferSlot> slot);
+    void clear();  // only when nothing is leased and nothing will be
+    size_t size() const { return slots_.size(); }
+
+    // A free slot at once, or the next one given back, first come first served; an empty lease at the deadline.
+    Lease lease(Deadline deadline);
+
+private:
+    friend class Lease;
+
+    struct Waiter {  // lives on the waiting thread's stack
+        std::condition_variable ready;
+        InferSlot* slot = nullptr;
+    };
+
+    void give_back(InferSlot* slot);
+
+    std::vector<std::unique_ptr<InferSlot>> slots_;
+    // A lock on the hot path: held for a push or a pop, about 20 ns; a lock-free stack could not also
+    // queue those who wait in order of arrival.
+    std::mutex mutex_;
+    std::vector<InferSlot*> free_;  // last in, first out: the slot used last is the warmest
+    std::deque<Waiter*> waiting_;
+};
+
+}  // namespace ovms

@@ -1,0 +1,180 @@
+// parse - acquire - check - lease - bind - infer - pack: the only place where they stand in order.
+#include "predict.hpp"
+
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "bind.hpp"
+#include "tfs_request.hpp"
+
+namespace ovms {
+namespace {
+
+// No tensor of a request may take more memory than a message may have: a peer can claim any shape in a few bytes.
+constexpr uint64_t kLargestTensor = uint64_t{1} << 30;
+
+// What one call needs besides the request and the answer. Kept per thread, so that a call allocates nothing here once
+// its thread is warm; bounded by kMaxEntries.
+struct Workspace {
+    PredictRequestRef request;
+    std::vector<CheckedInput> inputs;   // by input of the signature
+    std::vector<size_t> output_order;   // indices into the signature's outputs
+    std::vector<OutputView> outputs;
+};
+
+Status parse(const uint8_t* data, size_t size, PredictRequestRef& request) {
+    if (size == 0) return invalid_argument("Missing ModelSpec: the request is empty");
+    WireError error;
+    if (parse_predict_request(data, size, request, error)) return {};
+    return invalid_argument("PredictRequest cannot be parsed: " + error.text());
+}
+
+Status unexpected_names(const Signature& signature, const PredictRequestRef& request) {
+    std::vector<std::string_view> names;
+    for (const NamedTensorRef& input : request.inputs) names.push_back(input.name);
+    return invalid_argument("input tensor alias not found in signature: " + name_list(names) +
+                            ". Inputs expected to be in the set {" + name_list(signature.inputs) + "}.");
+}
+
+Status missing_inputs(const Signature& signature, const std::vector<CheckedInput>& inputs) {
+    std::vector<std::string_view> names;
+    for (size_t i = 0; i < inputs.size(); ++i)
+        if (inputs[i].tensor == nullptr) names.push_back(signature.inputs[i].name);
+    return invalid_argument("missing inputs: " + name_list(names) + ". Inputs expected to be in the set {" +
+                            name_list(signature.inputs) + "}.");
+}
+
+// One tensor's dtype and shape against the signature
+Status check_input(const Signature& signature, size_t index, bool strict_dtypes, CheckedInput& checked) {
+    const TensorSpec& spec = signature.inputs[index];
+    const TensorRef& tensor = *checked.tensor;
+    const DTypeInfo* sent = from_tf(tensor.tf_dtype);
+    const DTypeInfo& wanted = info(spec.dtype);
+    const std::string_view wanted_name = wanted.tf_name;
+    if (sent == nullptr)
+        return invalid_argument("input " + quote_name(spec.name) + ": dtype " + std::to_string(tensor.tf_dtype) +
+                                " is not supported; expected " + std::string(wanted_name));
+    const bool mixed = (sent->dtype == DType::kString) != (wanted.dtype == DType::kString);
+    if (sent->dtype != wanted.dtype && (strict_dtypes || mixed))
+        return invalid_argument("input " + quote_name(spec.name) + ": dtype " + std::string(sent->tf_name) +
+                                " does not match the model's; expected " + std::string(wanted_name));
+    checked.dtype = sent->dtype;
+    if (!element_count(tensor.dims, checked.count))
+        return invalid_argument("input " + quote_name(spec.name) + ": shape " + tensor.dims.text() +
+                                " has a negative size, more than 16 dimensions or too many elements");
+    const size_t element = wanted.dtype == DType::kString ? sizeof(std::string) : wanted.size;
+    if (checked.count > kLargestTensor / element)
+        return invalid_argument("input " + quote_name(spec.name) + ": shape " + tensor.dims.text() +
+                                " takes more than 1 GiB");
+    return check_shape(signature, index, tensor.dims);
+}
+
+// Names, dtypes and shapes against the signature; the outputs asked for.
+Status check(const Signature& signature, bool strict_dtypes, Workspace& work) {
+    work.inputs.assign(signature.inputs.size(), {});
+    for (const NamedTensorRef& input : work.request.inputs) {
+        const size_t index = find_tensor(signature.inputs, input.name);
+        if (index == kNoTensor) return unexpected_names(signature, work.request);
+        work.inputs[index].tensor = &input.tensor;  // of a repeated name the last one counts
+    }
+    for (const CheckedInput& input : work.inputs)
+        if (input.tensor == nullptr) return missing_inputs(signature, work.inputs);
+    for (size_t i = 0; i < work.inputs.size(); ++i)
+        if (Status status = check_input(signature, i, strict_dtypes, work.inputs[i]); !status.ok()) return status;
+
+    work.output_order.clear();
+    for (const std::string_view name : work.request.output_filter) {
+        const size_t index = find_tensor(signature.outputs, name);
+        if (index == kNoTensor)
+            return invalid_argument("output_filter: output not found in signature: " + quote_name(name) +
+                                    ". Outputs expected to be in the set {" + name_list(signature.outputs) + "}.");
+        for (const size_t taken : work.output_order)
+            if (taken == index) return invalid_argument("output_filter: " + quote_name(name) + " is there twice");
+        work.output_order.push_back(index);
+    }
+    if (work.request.output_filter.empty())
+        for (size_t i = 0; i < signature.outputs.size(); ++i) work.output_order.push_back(i);
+    return {};
+}
+
+Status bind(const Signature& signature, const Workspace& work, InferSlot& slot) {
+    for (size_t i = 0; i < work.inputs.size(); ++i)
+        if (Status status = bind_input(signature, i, work.inputs[i], slot); !status.ok()) return status;
+    return {};
+}
+
+Status infer(InferSlot& slot) {
+    try {
+        slot.request.infer();
+        return {};
+    } catch (const std::exception& error) {
+        // The code is ie_serving's: it is what a request wrong for its model gets.
+        return invalid_argument(std::string("Error occurred during inference execution: ") + error.what());
+    }
+}
+
+void view_outputs(const Signature& signature, Workspace& work, InferSlot& slot) {
+    work.outputs.clear();
+    for (const size_t index : work.output_order) {
+        const ov::Tensor tensor = slot.request.get_output_tensor(index);
+        OutputView& view = work.outputs.emplace_back();
+        view.name = signature.outputs[index].name;
+        view.dtype = signature.outputs[index].dtype;
+        for (const size_t dim : tensor.get_shape()) view.dims.push(static_cast<int64_t>(dim));
+        view.count = tensor.get_size();
+        view.data = view.dtype == DType::kString ? static_cast<const void*>(tensor.data<std::string>()) : tensor.data();
+    }
+}
+
+Status lease(Model& model, Deadline deadline, Lease& out) {
+    // A caller who has left already gets no run, even if a slot is free.
+    if (deadline == Deadline::max() || Clock::now() < deadline) {
+        out = model.pool().lease(deadline);
+        if (out) return {};
+    }
+    return {Code::kDeadlineExceeded, "no infer request of model " + quote_name(model.name()) + " version " +
+                                         std::to_string(model.version()) + " became free within the deadline"};
+}
+
+Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
+           const PredictOptions& options, const ByteSink& sink, Workspace& work) {
+    if (Status status = parse(data, size, work.request); !status.ok()) return status;
+
+    const ModelSpecRef& spec = work.request.model_spec;
+    ModelPin model;
+    if (Status status = registry.acquire({spec.name, spec.has_version ? spec.version : 0, spec.label, spec.has_label}, model);
+        !status.ok())
+        return status;
+
+    const Signature& signature = model->signature();
+    if (Status status = check(signature, options.strict_dtypes, work); !status.ok()) return status;
+
+    Lease slot;
+    if (Status status = lease(*model, deadline, slot); !status.ok()) return status;
+
+    if (Status status = bind(signature, work, *slot); !status.ok()) return status;
+    if (Status status = infer(*slot); !status.ok()) return status;
+
+    view_outputs(signature, work, *slot);
+    return pack_predict_response(work.outputs, model->name(), model->version(), options.typed_lists, sink);
+}
+
+}  // namespace
+
+Status predict(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
+               const PredictOptions& options, const ByteSink& sink) {
+    thread_local Workspace work;
+    try {
+        Status status = run(registry, data, size, deadline, options, sink, work);
+        work.request.clear();  // it points into data
+        return status;
+    } catch (const std::bad_alloc&) {
+        return {Code::kResourceExhausted, "out of memory"};
+    } catch (const std::exception& error) {
+        return {Code::kInternal, error.what()};
+    }
+}
+
+}  // namespace ovms

@@ -1,0 +1,81 @@
+#include "signature.hpp"
+
+#include <algorithm>
+
+#include "utf8.hpp"
+
+namespace ovms {
+namespace {
+
+constexpr size_t kLongestName = 200;   // bytes of a peer's name that a message repeats
+constexpr size_t kLongestList = 600;   // bytes of a list of names
+
+std::string dimension_text(const Dimension& dim) {
+    if (dim.fixed()) return std::to_string(dim.min);
+    if (dim.max < 0 && dim.min <= 0) return "-1";
+    return std::to_string(dim.min) + ":" + (dim.max < 0 ? "" : std::to_string(dim.max));
+}
+
+template <class Names, class NameOf>
+std::string list_text(const Names& names, NameOf&& name_of) {
+    std::string text = "[";
+    for (size_t i = 0; i < names.size(); ++i) {
+        if (i != 0) text += ", ";
+        if (text.size() > kLongestList) return text + "...]";
+        text += quote_name(name_of(names[i]));
+    }
+    return text + "]";
+}
+
+}  // namespace
+
+std::string TensorSpec::shape_text() const {
+    if (any_rank) return "[...]";
+    std::string text = "[";
+    for (size_t i = 0; i < dims.size(); ++i) text += (i == 0 ? "" : ", ") + dimension_text(dims[i]);
+    return text + "]";
+}
+
+size_t find_tensor(const std::vector<TensorSpec>& tensors, std::string_view name) {
+    for (size_t i = 0; i < tensors.size(); ++i)
+        if (tensors[i].name == name) return i;
+    return kNoTensor;
+}
+
+std::string quote_name(std::string_view name) {
+    const std::string_view cut = cut_utf8(name, kLongestName);
+    std::string text = "'";
+    for (const char c : cut) {
+        if (c == '\'' || c == '\\') text += '\\';
+        // A control character could break the line that a log or a terminal shows.
+        if (static_cast<uint8_t>(c) < 0x20 || c == 0x7f) text += '?';
+        else text += c;
+    }
+    if (cut.size() != name.size()) text += "...";
+    return text + "'";
+}
+
+std::string name_list(const std::vector<TensorSpec>& tensors) {
+    return list_text(tensors, [](const TensorSpec& tensor) -> std::string_view { return tensor.name; });
+}
+
+std::string name_list(const std::vector<std::string_view>& names) {
+    return list_text(names, [](std::string_view name) { return name; });
+}
+
+Status check_shape(const Signature& signature, size_t input, const Dims& dims) {
+    const TensorSpec& spec = signature.inputs[input];
+    if (spec.any_rank && dims.rank <= kMaxRank) return {};
+    const std::string which = signature.inputs.size() > 1 ? " (input " + quote_name(spec.name) + ")" : "";
+    bool inner = dims.rank == spec.dims.size();
+    for (size_t i = 1; inner && i < dims.rank; ++i) inner = spec.dims[i].takes(dims.size[i]);
+    if (!inner)
+        return invalid_argument("The input data is incorrect. Obtained shape " + dims.text() + ", required shape " +
+                                spec.shape_text() + which);
+    if (dims.rank != 0 && !spec.dims[0].takes(dims.size[0]))
+        return invalid_argument("Input batch size is incorrect. Obtained batch size " + std::to_string(dims.size[0]) +
+                                ", required batch size " + dimension_text(spec.dims[0]) + which);
+    return {};
+}
+
+}  // namespace ovms

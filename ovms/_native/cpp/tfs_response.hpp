@@ -1,0 +1,38 @@
+// Outputs -> the bytes of a tensorflow.serving.PredictResponse: a size pass, then one write pass.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "dtype.hpp"
+#include "status.hpp"
+#include "tensor_ref.hpp"
+
+namespace ovms {
+
+// Where an answer is written to. allocate is called once, with the exact size; nullptr means out of memory.
+struct ByteSink {
+    uint8_t* (*allocate)(void* context, size_t size);
+    void* context;
+};
+
+// One output as it stands in memory, until the lease of its infer request ends.
+struct OutputView {
+    std::string_view name;
+    DType dtype = DType::kF32;
+    Dims dims;
+    uint64_t count = 0;
+    const void* data = nullptr;  // count elements; for strings count std::string
+};
+
+// Each tensor by the rule of TensorFlow's make_tensor_proto: tensor_content for more than one element of the plain
+// dtypes, the dtype's typed list otherwise (and always with typed_lists: AppendArrayToTensorProto's rule).
+// Outputs keep their order; then comes model_spec with the version that answered and "serving_default".
+Status pack_predict_response(const std::vector<OutputView>& outputs, std::string_view model_name, int64_t version,
+                             bool typed_lists, const ByteSink& sink);
+
+// One TensorProto on its own, for tests and benchmarks.
+Status pack_tensor(const OutputView& output, bool typed_lists, const ByteSink& sink);
+
+}  // namespace ovms

@@ -1,0 +1,84 @@
+# The codec's C++ headers restated: bytes <-> tensors, nothing of OpenVINO.
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.string cimport string
+from libcpp.string_view cimport string_view
+
+
+cdef extern from "status.hpp" namespace "ovms" nogil:
+    cdef cppclass Status:
+        string message
+        int number()
+        cbool ok()
+
+
+cdef extern from "dtype.hpp" namespace "ovms" nogil:
+    cdef cppclass DType:
+        pass
+
+    cdef cppclass DTypeInfo:
+        DType dtype
+        string_view openvino
+        string_view tf_name
+        uint8_t tf
+        string_view kserve
+        string_view numpy
+        uint8_t size
+        uint8_t list_field
+        cbool content
+
+    const DTypeInfo& info(DType)
+    const DTypeInfo* from_openvino(string_view)
+    const DTypeInfo* from_tf(uint64_t)
+    const DTypeInfo* kDTypes "ovms::kDTypes.data()"
+    const size_t kDTypeCount
+
+
+cdef extern from "byte_reader.hpp" namespace "ovms" nogil:
+    cdef cppclass WireError:
+        string text()
+
+
+cdef extern from "tensor_ref.hpp" namespace "ovms" nogil:
+    cdef cppclass Dims:
+        size_t rank
+        void push(int64_t)
+        string text()
+        int64_t at(size_t)
+
+    cdef cppclass TensorRef:
+        uint64_t tf_dtype
+        Dims dims
+        string_view content
+
+    const size_t kMaxRank
+    cbool element_count(const Dims&, uint64_t&)
+
+
+cdef extern from "tfs_request.hpp" namespace "ovms" nogil:
+    cdef cppclass PredictRequestRef:
+        pass
+
+    cbool parse_predict_request(const uint8_t*, size_t, PredictRequestRef&, WireError&) except +
+    cbool parse_tensor(const uint8_t*, size_t, TensorRef&, WireError&) except +
+
+
+cdef extern from "tensor_decode.hpp" namespace "ovms" nogil:
+    Status decode_numbers(const TensorRef&, DType, DType, void*, uint64_t) except +
+    Status decode_strings(const TensorRef&, string*, uint64_t) except +
+
+
+cdef extern from "tfs_response.hpp" namespace "ovms" nogil:
+    ctypedef uint8_t* (*AllocateFunction "decltype(ovms::ByteSink::allocate)")(void*, size_t) noexcept nogil
+
+    cdef cppclass ByteSink:
+        AllocateFunction allocate
+        void* context
+
+    cdef cppclass OutputView:
+        DType dtype
+        Dims dims
+        uint64_t count
+        const void* data
+
+    Status pack_tensor(const OutputView&, cbool, const ByteSink&) except +

@@ -1,0 +1,91 @@
+# The data plane's C++ headers restated: models, registry, predict.
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libcpp cimport bool as cbool
+from libcpp.map cimport map as cmap
+from libcpp.memory cimport shared_ptr
+from libcpp.string cimport string
+from libcpp.string_view cimport string_view
+from libcpp.vector cimport vector
+
+from ovms._native.libcodec cimport ByteSink, DType, Status
+
+
+cdef extern from "signature.hpp" namespace "ovms" nogil:
+    cdef cppclass Dimension:
+        int64_t min
+        int64_t max
+        cbool fixed()
+
+    cdef cppclass CTensorSpec "ovms::TensorSpec":
+        string name
+        string tensor_name
+        DType dtype
+        cbool any_rank
+        vector[Dimension] dims
+
+    cdef cppclass Signature:
+        vector[CTensorSpec] inputs
+        vector[CTensorSpec] outputs
+
+
+cdef extern from "infer_pool.hpp" namespace "ovms" nogil:
+    cdef cppclass Deadline:
+        Deadline()
+
+    Deadline deadline_after(double)
+
+    cdef cppclass InferPool:
+        size_t size()
+
+
+cdef extern from "model.hpp" namespace "ovms" nogil:
+    cdef cppclass LoadOptions:
+        string device
+        cmap[string, string] config
+        uint32_t nireq
+        cmap[string, string] input_names
+        cmap[string, string] output_names
+
+    cdef cppclass CModel "ovms::Model":
+        const string& name()
+        int64_t version()
+        const Signature& signature()
+        InferPool& pool()
+        uint32_t pins()
+        cbool wait_unused(Deadline)
+        void unload() except +
+
+    Status load_model(OvCore&, const string&, int64_t, const string&, const LoadOptions&, shared_ptr[CModel]&) except +
+
+
+cdef extern from "openvino/openvino.hpp" namespace "ov" nogil:
+    cdef cppclass OvCore "ov::Core":
+        OvCore() except +
+        vector[string] get_available_devices() except +
+
+
+cdef extern from "registry.hpp" namespace "ovms" nogil:
+    cdef cppclass ModelKey:
+        string_view name
+        int64_t version
+        string_view label
+        cbool has_label
+
+    cdef cppclass CRegistry "ovms::Registry":
+        Status publish(shared_ptr[CModel]) except +
+        Status withdraw(string_view, int64_t) except +
+        void set_labels(string_view, const cmap[string, int64_t]&) except +
+        Status find(const ModelKey&, shared_ptr[CModel]&) except +
+        vector[int64_t] versions(string_view) except +
+
+
+cdef extern from "predict.hpp" namespace "ovms" nogil:
+    cdef cppclass PredictOptions:
+        cbool typed_lists
+        cbool strict_dtypes
+
+    Status c_predict "ovms::predict"(const CRegistry&, const uint8_t*, size_t, Deadline, const PredictOptions&, const ByteSink&)
+
+
+cdef extern from "model.hpp" namespace "ovms" nogil:
+    string openvino_version_text() except +

@@ -1,0 +1,59 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    name: str
+    tensor_name: str
+    dtype: str
+    tf_dtype: int
+    shape: tuple[int, ...] | None
+
+class Model:
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def nireq(self) -> int: ...
+    @property
+    def in_use(self) -> int: ...
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+    def wait_unused(self, timeout: float | None = None) -> bool: ...
+    def unload(self) -> None: ...
+
+class Core:
+    def load(
+        self,
+        name: str,
+        version: int,
+        path: str,
+        *,
+        device: str = "CPU",
+        config: Mapping[str, str] | None = None,
+        nireq: int = 0,
+        input_names: Mapping[str, str] | None = None,
+        output_names: Mapping[str, str] | None = None,
+    ) -> Model: ...
+    def devices(self) -> list[str]: ...
+
+class Registry:
+    def publish(self, model: Model, /) -> None: ...
+    def withdraw(self, name: str, version: int, /) -> None: ...
+    def set_labels(self, name: str, labels: Mapping[str, int]) -> None: ...
+    def resolve(self, name: str, version: int = 0, label: str | None = None) -> Model: ...
+    def versions(self, name: str) -> list[int]: ...
+
+def predict(
+    registry: Registry,
+    request: Any,
+    timeout: float | None = None,
+    *,
+    typed_lists: bool = False,
+    strict_dtypes: bool = False,
+) -> bytes: ...
+def openvino_version() -> str: ...

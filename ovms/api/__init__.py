@@ -1,0 +1,1 @@
+"""The cold calls: status, metadata, health. Bytes in, bytes out, no transport."""

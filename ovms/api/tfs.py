@@ -1,0 +1,127 @@
+"""TensorFlow Serving's GetModelStatus and GetModelMetadata.
+
+Texts and codes are ie_serving's where it had them, TensorFlow Serving's otherwise.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from google.protobuf.message import DecodeError
+
+from ovms.core.servable import ServableState
+from ovms.errors import Code, ServingError
+from ovms.protos import tensorflow_serving as messages
+
+METADATA_FIELD: Final = "signature_def"
+SIGNATURE_NAME: Final = "serving_default"
+METHOD_NAME: Final = "tensorflow/serving/predict"
+
+logger = logging.getLogger(__name__)
+
+
+class TensorSpec(Protocol):
+    """One named input or output of a model; shape has -1 for a dynamic dimension, None stands for any rank."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def tensor_name(self) -> str: ...
+    @property
+    def tf_dtype(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...] | None: ...
+
+
+class DescribedModel(Protocol):
+    """What of a published model its metadata tells."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def inputs(self) -> Sequence[TensorSpec]: ...
+    @property
+    def outputs(self) -> Sequence[TensorSpec]: ...
+
+
+class Models(Protocol):
+    """The published models. resolve raises NOT_FOUND; version 0 means the highest."""
+
+    def resolve(self, name: str, version: int = 0, label: str | None = None) -> DescribedModel: ...
+
+
+class Statuses(Protocol):
+    """The states of all versions. status raises NOT_FOUND; version 0 means all of a name."""
+
+    def status(self, name: str, version: int = 0) -> list[ServableState]: ...
+
+
+class TensorFlowServing:
+    """The two cold calls on serialized messages."""
+
+    def __init__(self, models: Models, statuses: Statuses) -> None:
+        self._models = models
+        self._statuses = statuses
+
+    def get_model_metadata(self, request: bytes) -> bytes:
+        """Answer a GetModelMetadataRequest with the model's one signature.
+
+        NOT_FOUND for a model that is not served; INVALID_ARGUMENT for a field other than ``signature_def``, or none.
+        """
+        parsed = _parse(messages.GetModelMetadataRequest, request)
+        spec = parsed.model_spec
+        label = spec.version_label if spec.WhichOneof("version_choice") == "version_label" else None
+        model = self._models.resolve(spec.name, spec.version.value, label)
+        if not parsed.metadata_field:
+            raise ServingError(
+                Code.INVALID_ARGUMENT, "GetModelMetadataRequest must specify at least one metadata_field"
+            )
+        for field in parsed.metadata_field:
+            if field != METADATA_FIELD:
+                raise ServingError(Code.INVALID_ARGUMENT, f"Metadata field {field} is not supported")
+        signatures = messages.SignatureDefMap()
+        signature = signatures.signature_def[SIGNATURE_NAME]
+        signature.method_name = METHOD_NAME
+        for tensors, infos in ((model.inputs, signature.inputs), (model.outputs, signature.outputs)):
+            for tensor in tensors:
+                _describe(tensor, infos[tensor.name])
+        response = messages.GetModelMetadataResponse()
+        response.model_spec.name = model.name
+        response.model_spec.version.value = model.version
+        response.metadata[METADATA_FIELD].Pack(signatures)
+        logger.debug("MODEL_METADATA, sending response for %s version %d", model.name, model.version)
+        return bytes(response.SerializeToString())
+
+    def get_model_status(self, request: bytes) -> bytes:
+        """Answer a GetModelStatusRequest: one version, or every version seen since the start.
+
+        A version label is not looked at, as in TensorFlow Serving: all versions are told.
+        """
+        spec = _parse(messages.GetModelStatusRequest, request).model_spec
+        response = messages.GetModelStatusResponse()
+        for state in self._statuses.status(spec.name, spec.version.value):
+            entry = response.model_version_status.add(version=state.id.version, state=int(state.state))
+            entry.status.error_code = int(state.error_code)
+            entry.status.error_message = state.error_message
+        logger.debug("MODEL_STATUS, sending response for %s", spec.name)
+        return bytes(response.SerializeToString())
+
+
+def _parse(message: Any, data: bytes) -> Any:
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise ServingError(Code.INVALID_ARGUMENT, f"{message.DESCRIPTOR.name} cannot be parsed: {error}") from None
+
+
+def _describe(tensor: TensorSpec, info: Any) -> None:
+    info.name = f"{tensor.tensor_name}:0"
+    info.dtype = tensor.tf_dtype
+    if tensor.shape is None:
+        info.tensor_shape.unknown_rank = True
+        return
+    info.tensor_shape.SetInParent()  # a scalar has a shape, without dimensions
+    for size in tensor.shape:
+        info.tensor_shape.dim.add(size=size)

@@ -1,0 +1,7 @@
+"""The project's root and its client on the path, wherever pytest is started."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "client")]
