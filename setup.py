@@ -32,7 +32,9 @@ def flags() -> tuple[list[str], list[str]]:
     compile_args += ["-O0", "-g", "-D_GLIBCXX_ASSERTIONS"] if os.environ.get("OVMS_DEBUG") else ["-O3", "-DNDEBUG"]
     sanitizer = os.environ.get("OVMS_SANITIZE")
     if sanitizer:
-        chosen = ["-fsanitize=" + SANITIZERS[sanitizer], "-fno-omit-frame-pointer", "-g"]
+        # A finding has to end the run: UBSan alone would print it and go on.
+        chosen = ["-fsanitize=" + SANITIZERS[sanitizer], "-fno-sanitize-recover=undefined"]
+        chosen += ["-fno-omit-frame-pointer", "-g"]
         compile_args += chosen
         link_args += chosen
     if os.environ.get("OVMS_COVERAGE"):

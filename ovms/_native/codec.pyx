@@ -132,7 +132,7 @@ def view_tensor(proto):
         if not parse_tensor(<const uint8_t*>view.buf, view.len, ref, error):
             raise ServingError(Code.INVALID_ARGUMENT, error.text().decode())
         start = 0 if ref.content.size() == 0 else <size_t>(ref.content.data() - <const char*>view.buf)
-        return ref.tf_dtype, _shape(ref), memoryview(proto)[start:start + ref.content.size()]
+        return ref.tf_dtype, _shape(ref), memoryview(proto).cast("B")[start:start + ref.content.size()]
     finally:
         PyBuffer_Release(&view)
 

@@ -64,6 +64,9 @@ cdef class Model:
 
     cdef shared_ptr[CModel] model
 
+    def __init__(self):
+        raise TypeError("a Model is made by Core.load")
+
     @property
     def name(self):
         return self.model.get().name().decode()
@@ -125,6 +128,8 @@ cdef class Core:
         cdef string c_name = _bytes(name)
         cdef string c_path = _bytes(path)
         cdef Status status
+        if nireq < 0:
+            raise ServingError(Code.INVALID_ARGUMENT, f"nireq is {nireq}, and must not be negative")
         options.device = _bytes(device)
         options.config = _bytes_map(config or {})
         options.nireq = nireq

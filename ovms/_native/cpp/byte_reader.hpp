@@ -70,10 +70,14 @@ public:
         return true;
     }
 
-    // A length-prefixed run of bytes. Protobuf allows lengths up to 2^31 - 1.
+    // A length-prefixed run of bytes. Protobuf allows lengths up to 2^31 - 1, in at most five bytes.
     bool length_delimited(std::string_view& out) {
         uint64_t size = 0;
-        if (!varint(size)) return false;
+        if (position_ != end_ && *position_ < 0x80) {
+            size = *position_++;
+        } else if (!long_varint(size, 5, "length is longer than five bytes")) {
+            return false;
+        }
         if (size > INT32_MAX) return fail("length is over 2^31 - 1");
         return bytes(size, out);
     }

@@ -37,6 +37,15 @@ uint16_t float_to_bfloat(float value) {
     return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
 }
 
+// The nearest float towards an odd last bit: rounding that once more, to fewer bits, errs nowhere near a tie.
+float round_to_odd(double value) {
+    const auto nearest = static_cast<float>(value);
+    if (!std::isfinite(nearest) || static_cast<double>(nearest) == value) return nearest;
+    auto bits = std::bit_cast<uint32_t>(nearest);
+    if (std::fabs(static_cast<double>(nearest)) > std::fabs(value)) bits -= 1;  // towards zero
+    return std::bit_cast<float>(bits | 1);
+}
+
 // A float value as an integer, as x86 converts: what does not fit is the smallest Wide.
 template <class Wide, class F>
 Wide truncate(F value) {
@@ -75,7 +84,8 @@ To make(Value value) {
         if constexpr (std::is_same_v<Value, double>) return {double_to_half(value)};
         else return {float_to_half(static_cast<float>(value))};
     } else if constexpr (std::is_same_v<To, Bfloat>) {
-        return {float_to_bfloat(static_cast<float>(value))};
+        if constexpr (std::is_same_v<Value, double>) return {float_to_bfloat(round_to_odd(value))};
+        else return {float_to_bfloat(static_cast<float>(value))};
     } else if constexpr (std::is_floating_point_v<Value> && std::is_integral_v<To>) {
         return float_to_integer<To>(value);
     } else {
@@ -144,15 +154,6 @@ uint16_t float_to_half(float value) {
     return static_cast<uint16_t>(sign | ((magnitude - 0x38000000u + 0xfffu + even) >> 13));
 }
 
-uint16_t double_to_half(double value) {
-    // Rounding twice would err near ties, so the first rounding is to odd: it keeps the sticky bit.
-    auto narrow = static_cast<float>(value);
-    if (std::isfinite(narrow) && static_cast<double>(narrow) != value) {
-        auto bits = std::bit_cast<uint32_t>(narrow);
-        if (std::fabs(static_cast<double>(narrow)) > std::fabs(value)) bits -= 1;  // towards zero
-        narrow = std::bit_cast<float>(bits | 1);
-    }
-    return float_to_half(narrow);
-}
+uint16_t double_to_half(double value) { return float_to_half(round_to_odd(value)); }
 
 }  // namespace ovms

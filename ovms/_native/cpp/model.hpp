@@ -32,8 +32,8 @@ public:
     InferPool& pool() { return pool_; }
 
     // How many requests hold the model. A pin is taken under the registry's lock, so after a model was withdrawn
-    // the count only falls.
-    uint32_t pins() const { return pins_.load(std::memory_order_relaxed); }
+    // the count only falls. Who reads 0 also sees all that those requests did: unloading may follow.
+    uint32_t pins() const { return pins_.load(std::memory_order_acquire); }
     void pin() { pins_.fetch_add(1, std::memory_order_relaxed); }
     void unpin();
 

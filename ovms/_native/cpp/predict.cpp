@@ -12,9 +12,6 @@
 namespace ovms {
 namespace {
 
-// No tensor of a request may take more memory than a message may have: a peer can claim any shape in a few bytes.
-constexpr uint64_t kLargestTensor = uint64_t{1} << 30;
-
 // What one call needs besides the request and the answer. Kept per thread, so that a call allocates nothing here once
 // its thread is warm; bounded by kMaxEntries.
 struct Workspace {

@@ -76,7 +76,7 @@ Status for_each_occurrence(const TensorRef& tensor, uint32_t wanted, Visit&& vis
             if (field == wanted) {
                 if (Status status = visit(reader, wire_type); !status.ok()) return status;
                 if (error.reason != nullptr) return wire_failure(error);
-            } else if (!skip_field(reader, field, wire_type, 3)) {
+            } else if (!skip_field(reader, field, wire_type, kTensorDepth)) {
                 return wire_failure(error);
             }
         }
@@ -111,7 +111,7 @@ Status decode_fixed_list(const TensorRef& tensor, DType from, ListWriter& writer
                 i += n;
             }
         } else {
-            (void)skip_field(reader, info(from).list_field, wire_type, 3);
+            (void)skip_field(reader, info(from).list_field, wire_type, kTensorDepth);
         }
         return {};
     });
@@ -152,7 +152,7 @@ Status decode_varint_list(const TensorRef& tensor, DType from, ListWriter& write
     Status status = for_each_occurrence(tensor, field, [&](ByteReader& reader, uint32_t wire_type) -> Status {
         if (wire_type == kVarint) return read_one(reader);
         if (wire_type != kLengthDelimited) {
-            (void)skip_field(reader, field, wire_type, 3);
+            (void)skip_field(reader, field, wire_type, kTensorDepth);
             return {};
         }
         std::string_view bytes;
@@ -232,7 +232,7 @@ Status decode_strings(const TensorRef& tensor, std::string* dst, uint64_t count)
     Status status = for_each_occurrence(tensor, 8, [&](ByteReader& reader, uint32_t wire_type) -> Status {
         std::string_view value;
         if (wire_type != kLengthDelimited) {
-            (void)skip_field(reader, 8, wire_type, 3);
+            (void)skip_field(reader, 8, wire_type, kTensorDepth);
             return {};
         }
         if (!reader.length_delimited(value)) return {};
@@ -241,6 +241,9 @@ Status decode_strings(const TensorRef& tensor, std::string* dst, uint64_t count)
         return {};
     });
     if (!status.ok()) return status;
+    // A long last value times a large shape is memory that the peer never sent.
+    if (filled != 0 && filled != count && dst[filled - 1].size() > kLargestTensor / (count - filled))
+        return invalid_argument("the last value, repeated to shape " + tensor.dims.text() + ", takes more than 1 GiB");
     for (uint64_t i = filled; i < count; ++i) {
         if (filled == 0) dst[i].clear();
         else dst[i] = dst[filled - 1];

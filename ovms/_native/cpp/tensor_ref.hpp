@@ -12,6 +12,12 @@ namespace ovms {
 // No model here has more dimensions; a longer shape is counted but not kept.
 inline constexpr size_t kMaxRank = 16;
 
+// No tensor of a request may take more memory than a message may have: a peer can claim any shape in a few bytes.
+inline constexpr uint64_t kLargestTensor = uint64_t{1} << 30;
+
+// How many messages are open around what stands in a TensorProto: the request's map entry and the tensor itself.
+inline constexpr int kTensorDepth = 2;
+
 struct Dims {
     std::array<int64_t, kMaxRank> size{};
     size_t rank = 0;  // may exceed kMaxRank: then only the first kMaxRank sizes are known

@@ -128,7 +128,7 @@ bool parse_tensor_piece(ByteReader reader, TensorRef& tensor) {
             tensor.has_list |= !bytes.empty();
         } else {
             tensor.has_list |= width >= 0;  // one unpacked element, or a field of another type: harmless either way
-            if (!skip_field(reader, field, wire_type, 2)) return false;
+            if (!skip_field(reader, field, wire_type, kTensorDepth)) return false;
         }
     }
     return true;

@@ -1,0 +1,64 @@
+# Verbs for people and CI. Everything is installed into .venv; nothing else is touched but missing system packages.
+PYTHON ?= python3
+VENV ?= .venv
+TF_VENV ?= .venv-tf
+BIN := $(VENV)/bin
+BUILD := $(BIN)/python setup.py -q build_ext --inplace
+NATIVE := setup.py $(wildcard ovms/_native/*.p* ovms/_native/cpp/*)
+FUZZ_SECONDS ?= 60
+
+.PHONY: install run test test-native test-tf lint typecheck format bench debug sanitize fuzz cov clean check
+.DEFAULT_GOAL := install
+
+$(VENV)/installed: pyproject.toml client/pyproject.toml
+	tools/system_packages.sh $(PYTHON) && $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q "setuptools>=77" "cython>=3.1,<4" "openvino==2026.4.1" && $(BIN)/python -m pip install -q --no-build-isolation -e ".[test]" -e client && touch $@
+
+$(VENV)/built: $(VENV)/installed $(NATIVE)
+	$(BUILD) && touch $@
+
+install: $(VENV)/built
+
+run: install
+	$(BIN)/python examples/face_detection/demo.py
+
+test: install
+	$(BIN)/python -m pytest -q
+
+test-native: install
+	$(BIN)/python -m pytest -q tests/native
+
+$(TF_VENV)/installed:
+	$(PYTHON) -m venv $(TF_VENV) && $(TF_VENV)/bin/python -m pip install -q tensorflow-serving-api==2.21.0 pytest pytest-timeout && touch $@
+
+test-tf: install $(TF_VENV)/installed
+	OVMS_SERVER_PYTHON=$(CURDIR)/$(BIN)/python $(TF_VENV)/bin/python -m pytest -q -o testpaths= tests/tensorflow
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+typecheck: install
+	$(BIN)/mypy && $(BIN)/stubtest ovms._native.serving ovms._native.codec --ignore-missing-stub --concise
+
+format: install
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+debug: install
+	OVMS_DEBUG=1 $(BUILD) --force
+
+sanitize: install
+	PYTHON=$(CURDIR)/$(BIN)/python tests/native/sanitize.sh address && PYTHON=$(CURDIR)/$(BIN)/python tests/native/sanitize.sh thread
+
+fuzz: install
+	PYTHON=$(CURDIR)/$(BIN)/python tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+cov: install
+	OVMS_COVERAGE=1 $(BUILD) --force && $(BIN)/python -m pytest -q --cov=ovms --cov=ovms_client && $(BIN)/gcovr --filter ovms/_native/cpp; $(BUILD) --force
+
+clean:
+	rm -rf build dist $(VENV) $(TF_VENV) *.egg-info client/*.egg-info ovms/_native/*.so .*_cache
+
+check: lint typecheck test

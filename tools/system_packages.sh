@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs what pip cannot bring: a C++20 compiler, Python's headers and venv module (and what is named as arguments).
+# Does nothing when it is all there. Usage: tools/system_packages.sh PYTHON [DEBIAN_PACKAGE ...]
+set -eu
+python=$1
+shift
+missing=$*
+command -v c++ >/dev/null 2>&1 || missing="$missing g++"
+if command -v "$python" >/dev/null 2>&1; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        { echo "error: $python is older than 3.10; name another with make PYTHON=..." >&2; exit 1; }
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    "$python" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || missing="$missing python3-dev"
+else
+    missing="$missing python3 python3-venv python3-dev"
+fi
+[ -n "${missing# }" ] || exit 0
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "error: please install these (Debian's names): $missing" >&2
+    exit 1
+fi
+as_root=""
+[ "$(id -u)" = 0 ] || as_root=sudo
+echo "Installing system packages:$missing"
+$as_root apt-get update -qq
+# shellcheck disable=SC2086 - a list of names
+DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
