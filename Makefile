@@ -56,7 +56,7 @@ fuzz: install
 	PYTHON=$(CURDIR)/$(BIN)/python tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 cov: install
-	OVMS_COVERAGE=1 $(BUILD) --force && $(BIN)/python -m pytest -q --cov=ovms --cov=ovms_client && $(BIN)/gcovr --filter ovms/_native/cpp; $(BUILD) --force
+	OVMS_COVERAGE=1 $(BUILD) --force && $(BIN)/python -m pytest -q --cov=ovms --cov=ovms_client && $(BIN)/gcovr --filter ovms/_native/cpp; status=$$?; $(BUILD) --force && exit $$status
 
 clean:
 	rm -rf build dist $(VENV) $(TF_VENV) *.egg-info client/*.egg-info ovms/_native/*.so .*_cache

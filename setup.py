@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 NATIVE = pathlib.Path("ovms/_native")
 CPP = NATIVE / "cpp"
 CODEC = ["convert", "proto_wire", "tensor_decode", "tfs_request", "tfs_response"]
-SERVING = [*CODEC, "bind", "infer_pool", "model", "predict", "registry", "signature"]
+SERVING = [*CODEC, "bind", "dynamic_graph", "infer_pool", "model", "predict", "registry", "signature"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
 
@@ -27,9 +27,11 @@ def openvino_folder() -> pathlib.Path:
 
 def flags() -> tuple[list[str], list[str]]:
     """Compiler and linker flags for the switches of the environment."""
-    compile_args = ["-std=c++20", "-Wall", "-Wextra", "-fvisibility=hidden"]
+    compile_args = ["-std=c++20", "-Wall", "-Wextra", "-Wno-unused-function", "-fvisibility=hidden"]
     link_args: list[str] = []
-    compile_args += ["-O0", "-g", "-D_GLIBCXX_ASSERTIONS"] if os.environ.get("OVMS_DEBUG") else ["-O3", "-DNDEBUG"]
+    compile_args += (
+        ["-O0", "-g", "-D_GLIBCXX_ASSERTIONS"] if os.environ.get("OVMS_DEBUG") else ["-O3", "-g0", "-DNDEBUG"]
+    )
     sanitizer = os.environ.get("OVMS_SANITIZE")
     if sanitizer:
         # A finding has to end the run: UBSan alone would print it and go on.

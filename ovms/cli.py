@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -20,6 +21,7 @@ from ovms.config import (
     default_grpc_workers,
     parse_plugin_config,
 )
+from ovms.core.harness import describe
 from ovms.core.version_policy import parse_policy
 from ovms.errors import ConfigError, ServingError
 
@@ -55,7 +57,14 @@ logger = logging.getLogger(__name__)
 
 def run() -> NoReturn:
     """What the ``ovms`` and ``ie_serving`` commands call: ``main`` with the process's own arguments."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        # An ordinary exit would wait for a request or a load that was cut off. All is said: nothing gets lost.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     except Exception as error:
         logger.debug("The error that ends the server", exc_info=True)
-        return _fatal(f"{type(error).__name__}: {error}")
+        return _fatal(describe(error))
 
 
 def _serve(config: ServerConfig) -> int:

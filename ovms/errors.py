@@ -29,6 +29,11 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
+def clean(text: str) -> str:
+    """Return the text with surrogates spelled out: a path that is not UTF-8 has them, and no message can carry one."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 class ServingError(Exception):
     """A failure with a canonical code and a message meant for the person who caused it.
 
@@ -36,9 +41,9 @@ class ServingError(Exception):
     """
 
     def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
         self.code = Code(code)
-        self.message = message
+        self.message = clean(message)
+        super().__init__(self.message)
 
 
 class ConfigError(ServingError):

@@ -23,7 +23,7 @@ def set_up(level: str, path: str | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path:
         try:
-            handlers.append(logging.FileHandler(path))
+            handlers.append(logging.FileHandler(path, errors="backslashreplace"))
         except OSError as error:
             raise ConfigError(f"LOG_PATH: {path}: cannot be written: {error.strerror}") from None
     logging.basicConfig(level=logging.WARNING, format=FORMAT, handlers=handlers, force=True)

@@ -1,23 +1,27 @@
 #!/bin/sh
-# Installs what pip cannot bring: a C++20 compiler, Python's headers and venv module (and what is named as arguments).
-# Does nothing when it is all there. Usage: tools/system_packages.sh PYTHON [DEBIAN_PACKAGE ...]
+# Installs what pip cannot bring: a C++20 compiler, Python's headers and venv module. Does nothing when it is all there.
+# Usage: tools/system_packages.sh PYTHON, such as python3 or python3.12
 set -eu
 python=$1
-shift
-missing=$*
+missing=""
+# Debian names the packages by the command: python3-dev, python3.12-dev. Another command or a path is of some release.
+case ${python##*/} in
+    python3 | python3.[0-9]*) packages=${python##*/} ;;
+    *) packages=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])' 2>/dev/null) || packages=python3 ;;
+esac
 command -v c++ >/dev/null 2>&1 || missing="$missing g++"
 if command -v "$python" >/dev/null 2>&1; then
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         { echo "error: $python is older than 3.10; name another with make PYTHON=..." >&2; exit 1; }
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing $packages-venv"
     "$python" -c 'import os, sys, sysconfig
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || missing="$missing python3-dev"
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || missing="$missing $packages-dev"
 else
-    missing="$missing python3 python3-venv python3-dev"
+    missing="$missing $packages $packages-venv $packages-dev"
 fi
 [ -n "${missing# }" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "error: please install these (Debian's names): $missing" >&2
+    echo "error: please install these (Debian's names): ${missing# }" >&2
     exit 1
 fi
 as_root=""

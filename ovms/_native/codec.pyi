@@ -1,6 +1,7 @@
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any, TypedDict, type_check_only
 
+@type_check_only
 class DTypeRow(TypedDict):
     openvino: str
     tf_name: str

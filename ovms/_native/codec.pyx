@@ -15,7 +15,7 @@ from libcpp.vector cimport vector
 
 from ovms._native.libcodec cimport (
     ByteSink, DTypeInfo, OutputView, PredictRequestRef, Status, TensorRef, WireError, decode_numbers, decode_strings,
-    element_count, from_openvino, from_tf, kDTypeCount, kDTypes, kMaxRank, pack_tensor, parse_predict_request, parse_tensor,
+    element_count, from_openvino, from_tf, kDTypeCount, kDTypes, kLargestTensor, kMaxRank, pack_tensor, parse_predict_request, parse_tensor,
 )
 
 from ovms.errors import Code, ServingError
@@ -102,7 +102,7 @@ def decode_tensor(proto, str to=None):
         wanted = sent if to is None else _dtype(to)
         if (sent.size == 0) != (wanted.size == 0):
             raise ServingError(Code.INVALID_ARGUMENT, "strings and numbers do not convert into one another")
-        if not element_count(ref.dims, count) or count > (1 << 30):
+        if not element_count(ref.dims, count) or count > kLargestTensor // max(1, wanted.size):
             raise ServingError(Code.INVALID_ARGUMENT, f"shape {ref.dims.text().decode()} is not valid or too large")
         if sent.size == 0:
             with nogil:

@@ -52,6 +52,7 @@ cdef extern from "tensor_ref.hpp" namespace "ovms" nogil:
         string_view content
 
     const size_t kMaxRank
+    const uint64_t kLargestTensor
     cbool element_count(const Dims&, uint64_t&)
 
 

@@ -1,6 +1,7 @@
 # distutils: language = c++
 """Models, their registry and the predict path. Every call that touches OpenVINO or a payload releases the GIL."""
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t
@@ -59,6 +60,7 @@ cdef object _tensor_spec(const CTensorSpec& spec):
     return TensorSpec(spec.name.decode(), spec.tensor_name.decode(), dtype, row.tf, shape)
 
 
+@cython.final
 cdef class Model:
     """A compiled model with its signature and its pool of infer requests. Made by Core.load."""
 
@@ -111,6 +113,7 @@ cdef class Model:
             self.model.get().unload()
 
 
+@cython.final
 cdef class Core:
     """OpenVINO's core: reads models of any format it knows and compiles them for a device."""
 
@@ -145,6 +148,7 @@ cdef class Core:
         return [name.decode() for name in self.core.get_available_devices()]
 
 
+@cython.final
 cdef class Registry:
     """(name, version | label) -> published Model. Readers never wait for a load or an unload."""
 

@@ -5,8 +5,9 @@ before that, when a model has lost its last one, and while draining. A model's n
 https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
-from collections.abc import Iterable
-from typing import Final
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from grpc_health.v1 import health, health_pb2
 
@@ -17,11 +18,53 @@ _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class _Servicer(health.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
+    """grpc's own servicer, whose Watch streams end when the server drains: one that stays open would hold that up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._guard = threading.Lock()
+        self._draining = False
+        self._open: set[Callable[[Any], None]] = set()
+
+    def Watch(self, request: Any, context: Any, send_response_callback: Callable[[Any], None]) -> None:  # noqa: N802
+        with self._guard:
+            self._open.add(send_response_callback)
+            draining = self._draining
+        if not context.add_callback(lambda: self._close(send_response_callback)):
+            self._close(send_response_callback)  # the client has left already
+        super().Watch(request, context, send_response_callback)
+        if draining:
+            send_response_callback(None)
+
+    def List(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Every service's status. Newer versions of the protocol have this call; grpc's own servicer has no answer."""
+        with self._lock:
+            statuses = dict(self._server_status)
+        answer = health_pb2.HealthListResponse()
+        for service, status in statuses.items():
+            answer.statuses[service].status = status
+        return answer
+
+    def drain(self) -> None:
+        """Tell every watcher NOT_SERVING, then that there is no more to come."""
+        self.enter_graceful_shutdown()
+        with self._guard:
+            self._draining = True
+            streams = list(self._open)
+        for send_response in streams:
+            send_response(None)
+
+    def _close(self, send_response: Callable[[Any], None]) -> None:
+        with self._guard:
+            self._open.discard(send_response)
+
+
 class Health:
     """Keeps grpc.health.v1's statuses equal to the state of the models."""
 
     def __init__(self, models: Iterable[str]) -> None:
-        self.servicer = health.HealthServicer()
+        self.servicer = _Servicer()
         self._available: dict[str, set[int]] = {name: set() for name in models}
         self._publish("", *SERVICES, *self._available, status=_NOT_SERVING)
 
@@ -36,8 +79,8 @@ class Health:
         self._publish("", *SERVICES, status=_SERVING if all(self._available.values()) else _NOT_SERVING)
 
     def drain(self) -> None:
-        """Report NOT_SERVING everywhere from now on."""
-        self.servicer.enter_graceful_shutdown()
+        """Report NOT_SERVING everywhere from now on, and end the streams of those who watch."""
+        self.servicer.drain()
 
     def _publish(self, *services: str, status: int) -> None:
         for service in services:

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from ovms.core.loader import Loader, LoaderFactory
 from ovms.core.publisher import Publisher
 from ovms.core.servable import Servable, ServableId, ServableState, State
-from ovms.errors import Code, ServingError
+from ovms.errors import Code, ServingError, clean
 
 S = TypeVar("S", bound=Servable)
 
@@ -153,4 +153,4 @@ def describe(error: Exception) -> str:
     """The cause in words: our own messages as they are, any other exception with its type before it."""
     if isinstance(error, ServingError):
         return error.message
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    return clean(f"{type(error).__name__}: {error}".rstrip(": "))

@@ -1,7 +1,9 @@
 """The gRPC front end on grpcio: raw bytes in and out, every answer computed below."""
 
+import functools
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn, Protocol
 
 import grpc
@@ -10,6 +12,7 @@ from grpc_health.v1 import health_pb2_grpc
 from ovms._native import Registry, predict
 from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError
+from ovms.frontends.listening import check_endpoint
 from ovms.frontends.status import GRPC_STATUS, capped
 from ovms.frontends.worker_threads import WorkerThreads
 
@@ -21,6 +24,10 @@ _UNIMPLEMENTED: Final = {
     PREDICTION_SERVICE: ("Classify", "Regress", "MultiInference"),
     MODEL_SERVICE: ("HandleReloadConfigRequest",),
 }
+
+COLD_THREADS: Final = 2
+STOP_SECONDS: Final = 0.2
+"""How long a server without calls may take to stop: so long it is waited for even if no time is given."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,26 +46,30 @@ class GrpcFrontEnd:
 
     def __init__(self, config: ServerConfig, registry: Registry, cold_calls: ColdCalls, health_servicer: Any) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
+        check_endpoint(config.grpc)
         self._workers = WorkerThreads(config.grpc.workers)
+        # Threads of their own: health and status have to be told also while every worker computes. grpcio takes
+        # nothing but this class for the pool of a single method.
+        self._cold_workers = ThreadPoolExecutor(COLD_THREADS, thread_name_prefix="grpc-cold")
         self._server = grpc.server(self._workers, options=_channel_options(config.grpc.max_message_bytes))
         methods: dict[str, dict[str, Answer]] = {
             PREDICTION_SERVICE: {
-                "Predict": _predict(registry, config),
-                "GetModelMetadata": _cold(cold_calls.get_model_metadata),
+                "Predict": _answer("Predict", _predict(registry, config)),
+                "GetModelMetadata": self._cold("GetModelMetadata", cold_calls.get_model_metadata),
             },
-            MODEL_SERVICE: {"GetModelStatus": _cold(cold_calls.get_model_status)},
+            MODEL_SERVICE: {"GetModelStatus": self._cold("GetModelStatus", cold_calls.get_model_status)},
         }
         for service, answers in methods.items():
-            answers.update(dict.fromkeys(_UNIMPLEMENTED[service], _not_implemented))
+            answers.update(dict.fromkeys(_UNIMPLEMENTED[service], _on(self._cold_workers, _not_implemented)))
             # Without serializers grpcio hands over and takes bytes: its protobuf never sees the message.
             handlers = {name: grpc.unary_unary_rpc_method_handler(answer) for name, answer in answers.items()}
             self._server.add_registered_method_handlers(service, handlers)
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(_ServicerOn(self._cold_workers, health_servicer), self._server)
         try:
             self.port: int = self._server.add_insecure_port(config.grpc.endpoint)
         except RuntimeError:
             raise ServingError(
-                Code.UNAVAILABLE, f"--port: {config.grpc.endpoint} cannot be listened on: in use, or not allowed"
+                Code.UNAVAILABLE, f"--port: {config.grpc.endpoint} cannot be listened on any more: in use"
             ) from None
 
     def start(self) -> None:
@@ -67,11 +78,18 @@ class GrpcFrontEnd:
 
     def stop(self, grace: float) -> bool:
         """Refuse new calls and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
-        stopped = self._server.stop(grace)
-        finished: bool = stopped.wait(grace)
-        stopped.wait()
+        # grpcio would cut off calls itself, at a moment that cannot be told from their end: it gets more time than
+        # they do, so that it never comes to that.
+        stopped = self._server.stop(grace + 60)
+        finished: bool = stopped.wait(max(grace, STOP_SECONDS))
+        if not finished:
+            self._server.stop(None)
         self._workers.shutdown(wait=False)
+        self._cold_workers.shutdown(wait=finished)
         return finished
+
+    def _cold(self, name: str, call: Callable[[bytes], bytes]) -> Answer:
+        return _on(self._cold_workers, _answer(name, lambda request, context: call(request)))
 
 
 def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
@@ -86,29 +104,50 @@ def _predict(registry: Registry, config: ServerConfig) -> Answer:
     typed_lists = config.serialization == "append_array"
     strict_dtypes = config.strict_dtypes
 
+    def call(request: bytes, context: grpc.ServicerContext) -> bytes:
+        return predict(
+            registry, request, context.time_remaining(), typed_lists=typed_lists, strict_dtypes=strict_dtypes
+        )
+
+    return call
+
+
+def _answer(name: str, call: Answer) -> Answer:
+    """The call with its errors as gRPC's statuses: a ServingError as it is, any other is logged and INTERNAL."""
+
     def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            return predict(
-                registry, request, context.time_remaining(), typed_lists=typed_lists, strict_dtypes=strict_dtypes
-            )
-        except ServingError as error:
-            _abort(context, error.code, error.message)
-
-    return answer
-
-
-def _cold(call: Callable[[bytes], bytes]) -> Answer:
-    def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        try:
-            return call(request)
+            return call(request, context)
         except ServingError as error:
             code, message = error.code, error.message
         except Exception:
-            logger.exception("A status or metadata call failed")
+            logger.exception("Unexpected error in %s", name)
             code, message = Code.INTERNAL, "internal error"
         _abort(context, code, message)
 
     return answer
+
+
+def _on(pool: ThreadPoolExecutor, behavior: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of a service, for which grpcio uses this pool instead of the server's."""
+
+    @functools.wraps(behavior)
+    def method(*arguments: Any, **named: Any) -> Any:
+        return behavior(*arguments, **named)
+
+    method.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    return method
+
+
+class _ServicerOn:
+    """A servicer whose methods run on a pool. Which methods it has, the generated code of its version knows."""
+
+    def __init__(self, pool: ThreadPoolExecutor, servicer: Any) -> None:
+        self._pool = pool
+        self._servicer = servicer
+
+    def __getattr__(self, name: str) -> Any:
+        return _on(self._pool, getattr(self._servicer, name))
 
 
 def _not_implemented(request: bytes, context: grpc.ServicerContext) -> bytes:

@@ -8,6 +8,7 @@ from ovms._native import Core, Model
 from ovms.config import ModelConfig
 from ovms.core.servable import ServableId
 from ovms.runtime.formats import model_file
+from ovms.runtime.mapping import read_mapping
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,9 @@ class ModelLoader:
     def load(self) -> Model:
         """Read and compile the version; ServingError with OpenVINO's own words if that fails."""
         logger.info("Creating inference engine object for version: %d", self._id.version)
-        path = model_file(self._fetch(self._id.version))
+        version = self._fetch(self._id.version)
+        path = model_file(version)
+        names = read_mapping(version)
         self._model = self._core.load(
             self._id.name,
             self._id.version,
@@ -34,7 +37,14 @@ class ModelLoader:
             device=self._config.target_device,
             config=dict(self._config.plugin_config),
             nireq=self._config.nireq,
+            input_names=names.inputs,
+            output_names=names.outputs,
         )
+        keys = {
+            "inputs": {spec.name: spec.tensor_name for spec in self._model.inputs},
+            "outputs": {spec.name: spec.tensor_name for spec in self._model.outputs},
+        }
+        logger.info("Matched keys for model: %s", keys)
         logger.debug(
             "[Model: %s, version: %d] --- %s on %s, %d infer requests",
             self._id.name,

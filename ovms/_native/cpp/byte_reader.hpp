@@ -4,6 +4,7 @@
 // where (offset from the start of the message) and why, and leaves the cursor unusable for more.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -91,14 +92,19 @@ public:
     }
 
     // A stretch of unpacked fixed-width elements, all with the one-byte tag just read: value, tag, value, ...
-    // run spans from the first value to the last; values are width + 1 bytes apart.
-    bool unpacked_run(uint32_t field, uint32_t wire_type, size_t width, std::string_view& run, size_t& elements) {
+    // run spans from the first value to the last, at most limit of them; values are width + 1 bytes apart.
+    bool unpacked_run(uint32_t field, uint32_t wire_type, size_t width, size_t limit, std::string_view& run,
+                      size_t& elements) {
         if (remaining() < width) return fail("length exceeds the bytes that remain");
         const auto tag = static_cast<uint8_t>(field << 3 | wire_type);
-        const size_t most = (remaining() - width) / (width + 1) + 1;
+        const size_t whole = (remaining() - width) / (width + 1) + 1;
+        const size_t most = whole < limit ? whole : limit;
         elements = 1;
-        if (field < 16)
+        if (field < 16) {
+            while (most - elements >= 16 && (width == 4 ? sixteen_tags<4>(elements, tag) : sixteen_tags<8>(elements, tag)))
+                elements += 16;
             while (elements < most && position_[elements * (width + 1) - 1] == tag) ++elements;
+        }
         return bytes(elements * (width + 1) - 1, run);
     }
 
@@ -108,6 +114,21 @@ public:
     }
 
 private:
+    // Whether the sixteen elements after the first so many all have the tag. Every byte is looked at and all but the
+    // tags are masked out: so the compiler compares sixteen bytes at once.
+    template <size_t kWidth>
+    bool sixteen_tags(size_t elements, uint8_t tag) const {
+        constexpr auto mask = [] {
+            std::array<uint8_t, 16 * (kWidth + 1)> bytes{};
+            for (size_t i = 0; i < bytes.size(); i += kWidth + 1) bytes[i] = 0xff;
+            return bytes;
+        }();
+        const uint8_t* const first = position_ + elements * (kWidth + 1) - 1;
+        uint8_t other = 0;
+        for (size_t i = 0; i < mask.size(); ++i) other |= (first[i] ^ tag) & mask[i];
+        return other == 0;
+    }
+
     bool long_varint(uint64_t& value, int longest, const char* too_long) {
         uint64_t result = 0;
         const uint8_t* p = position_;

@@ -31,8 +31,8 @@ struct DTypeInfo {
 inline constexpr std::array<DTypeInfo, kDTypeCount> kDTypes{{
     {DType::kF32, "f32", "DT_FLOAT", 1, "FP32", "float32", 4, 5, true},
     {DType::kF64, "f64", "DT_DOUBLE", 2, "FP64", "float64", 8, 6, true},
-    {DType::kF16, "f16", "DT_HALF", 19, "FP16", "float16", 2, 13, false},
-    {DType::kBF16, "bf16", "DT_BFLOAT16", 14, "BF16", "bfloat16", 2, 13, false},
+    {DType::kF16, "f16", "DT_HALF", 19, "FP16", "float16", 2, 13, true},
+    {DType::kBF16, "bf16", "DT_BFLOAT16", 14, "BF16", "bfloat16", 2, 13, true},
     {DType::kI8, "i8", "DT_INT8", 6, "INT8", "int8", 1, 7, true},
     {DType::kI16, "i16", "DT_INT16", 5, "INT16", "int16", 2, 7, true},
     {DType::kI32, "i32", "DT_INT32", 3, "INT32", "int32", 4, 7, true},

@@ -71,6 +71,7 @@ bool Model::wait_unused(Deadline deadline) {
 void Model::unload() {
     pool_.clear();
     compiled_ = {};
+    dynamic_graph_.reset();
 }
 
 Status Model::build(const ov::Model& read, ov::CompiledModel compiled, const LoadOptions& options) {
@@ -91,10 +92,7 @@ Status Model::build(const ov::Model& read, ov::CompiledModel compiled, const Loa
         options.nireq != 0 ? options.nireq : std::max(1u, compiled_.get_property(ov::optimal_number_of_infer_requests));
     for (uint32_t i = 0; i < nireq; ++i) {
         auto slot = std::make_unique<InferSlot>();
-        slot->request = compiled_.create_infer_request();
-        for (size_t input = 0; input < signature_.inputs.size(); ++input)
-            slot->own_inputs.push_back(slot->request.get_input_tensor(input));
-        slot->input_is_foreign.assign(signature_.inputs.size(), 0);
+        fill_slot(compiled_, signature_.inputs.size(), 0, *slot);
         pool_.add(std::move(slot));
     }
     return {};
@@ -109,9 +107,16 @@ Status load_model(ov::Core& core, const std::string& name, int64_t version, cons
         ov::AnyMap config;
         for (const auto& [key, value] : options.config) config[key] = value;
         const std::shared_ptr<const ov::Model> read = core.read_model(path);
-        Status status = model->build(*read, core.compile_model(read, options.device, config), options);
-        if (status.ok()) out = std::move(model);
-        return status;
+        if (Status status = model->build(*read, core.compile_model(read, options.device, config), options); !status.ok())
+            return status;
+        const auto& inputs = model->signature_.inputs;
+        if (!std::all_of(inputs.begin(), inputs.end(), [](const TensorSpec& spec) { return spec.fixed; }))
+            model->dynamic_graph_ = std::make_unique<DynamicGraph>(
+                *read, [core, read, device = options.device, config]() mutable {
+                    return core.compile_model(read, device, config);
+                });
+        out = std::move(model);
+        return {};
     } catch (const std::bad_alloc&) {
         return {Code::kResourceExhausted, "out of memory while loading " + quote_name(path)};
     } catch (const std::exception& error) {

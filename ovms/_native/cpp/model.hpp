@@ -10,6 +10,7 @@
 #include <openvino/runtime/core.hpp>
 #include <string>
 
+#include "dynamic_graph.hpp"
 #include "infer_pool.hpp"
 #include "signature.hpp"
 #include "status.hpp"
@@ -40,6 +41,9 @@ public:
     // Waits until no request holds the model; false if timeout passed first.
     bool wait_unused(Deadline deadline);
 
+    // Null for a model of fixed shapes.
+    DynamicGraph* dynamic_graph() { return dynamic_graph_.get(); }
+
     // Frees the compiled model and its infer requests. Call only withdrawn and unused.
     void unload();
 
@@ -52,6 +56,7 @@ private:
     int64_t version_ = 0;
     Signature signature_;
     ov::CompiledModel compiled_;
+    std::unique_ptr<DynamicGraph> dynamic_graph_;
     InferPool pool_;
     std::atomic<uint32_t> pins_{0};
     std::atomic<bool> awaited_{false};  // somebody waits for the last pin

@@ -1,6 +1,7 @@
 // parse - acquire - check - lease - bind - infer - pack: the only place where they stand in order.
 #include "predict.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <new>
 #include <string>
@@ -43,8 +44,14 @@ Status missing_inputs(const Signature& signature, const std::vector<CheckedInput
                             name_list(signature.inputs) + "}.");
 }
 
+// A peer can claim any shape in a few bytes. What it claims is taken up to 64 MiB, or 16 times what it has sent (one
+// byte of a typed list may become a float64, and a list may repeat its last value), never more than 1 GiB.
+uint64_t largest_tensor(size_t message) {
+    return std::min(kLargestTensor, std::max<uint64_t>(uint64_t{64} << 20, uint64_t{16} * message));
+}
+
 // One tensor's dtype and shape against the signature
-Status check_input(const Signature& signature, size_t index, bool strict_dtypes, CheckedInput& checked) {
+Status check_input(const Signature& signature, size_t index, bool strict_dtypes, size_t message, CheckedInput& checked) {
     const TensorSpec& spec = signature.inputs[index];
     const TensorRef& tensor = *checked.tensor;
     const DTypeInfo* sent = from_tf(tensor.tf_dtype);
@@ -62,14 +69,15 @@ Status check_input(const Signature& signature, size_t index, bool strict_dtypes,
         return invalid_argument("input " + quote_name(spec.name) + ": shape " + tensor.dims.text() +
                                 " has a negative size, more than 16 dimensions or too many elements");
     const size_t element = wanted.dtype == DType::kString ? sizeof(std::string) : wanted.size;
-    if (checked.count > kLargestTensor / element)
-        return invalid_argument("input " + quote_name(spec.name) + ": shape " + tensor.dims.text() +
-                                " takes more than 1 GiB");
+    if (checked.count > largest_tensor(message) / element)
+        return invalid_argument("input " + quote_name(spec.name) + ": shape " + tensor.dims.text() + " takes more than " +
+                                std::to_string(largest_tensor(message) >> 20) + " MiB, the limit for a request of " +
+                                std::to_string(message) + " bytes");
     return check_shape(signature, index, tensor.dims);
 }
 
 // Names, dtypes and shapes against the signature; the outputs asked for.
-Status check(const Signature& signature, bool strict_dtypes, Workspace& work) {
+Status check(const Signature& signature, bool strict_dtypes, size_t message, Workspace& work) {
     work.inputs.assign(signature.inputs.size(), {});
     for (const NamedTensorRef& input : work.request.inputs) {
         const size_t index = find_tensor(signature.inputs, input.name);
@@ -79,7 +87,7 @@ Status check(const Signature& signature, bool strict_dtypes, Workspace& work) {
     for (const CheckedInput& input : work.inputs)
         if (input.tensor == nullptr) return missing_inputs(signature, work.inputs);
     for (size_t i = 0; i < work.inputs.size(); ++i)
-        if (Status status = check_input(signature, i, strict_dtypes, work.inputs[i]); !status.ok()) return status;
+        if (Status status = check_input(signature, i, strict_dtypes, message, work.inputs[i]); !status.ok()) return status;
 
     work.output_order.clear();
     for (const std::string_view name : work.request.output_filter) {
@@ -112,17 +120,38 @@ Status infer(InferSlot& slot) {
     }
 }
 
-void view_outputs(const Signature& signature, Workspace& work, InferSlot& slot) {
+class BindAndInfer final : public DynamicGraph::Steps {
+public:
+    BindAndInfer(const Signature& signature, const Workspace& work, InferSlot& slot)
+        : signature_(signature), work_(work), slot_(slot) {}
+
+    Status bind() override { return ovms::bind(signature_, work_, slot_); }
+    Status infer() override { return ovms::infer(slot_); }
+    Status both() {
+        Status status = bind();
+        return status.ok() ? infer() : status;
+    }
+
+private:
+    const Signature& signature_;
+    const Workspace& work_;
+    InferSlot& slot_;
+};
+
+Status view_outputs(const Signature& signature, Workspace& work, InferSlot& slot) {
     work.outputs.clear();
     for (const size_t index : work.output_order) {
         const ov::Tensor tensor = slot.request.get_output_tensor(index);
         OutputView& view = work.outputs.emplace_back();
         view.name = signature.outputs[index].name;
         view.dtype = signature.outputs[index].dtype;
+        if (tensor.get_shape().size() > kMaxRank)
+            return {Code::kInternal, "output " + quote_name(view.name) + " has more than 16 dimensions"};
         for (const size_t dim : tensor.get_shape()) view.dims.push(static_cast<int64_t>(dim));
         view.count = tensor.get_size();
         view.data = view.dtype == DType::kString ? static_cast<const void*>(tensor.data<std::string>()) : tensor.data();
     }
+    return {};
 }
 
 Status lease(Model& model, Deadline deadline, Lease& out) {
@@ -146,15 +175,20 @@ Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline 
         return status;
 
     const Signature& signature = model->signature();
-    if (Status status = check(signature, options.strict_dtypes, work); !status.ok()) return status;
+    if (Status status = check(signature, options.strict_dtypes, size, work); !status.ok()) return status;
+
+    DynamicGraph* const graph = model->dynamic_graph();
+    if (graph != nullptr)
+        if (Status status = graph->check_shapes(work.inputs, deadline); !status.ok()) return status;
 
     Lease slot;
     if (Status status = lease(*model, deadline, slot); !status.ok()) return status;
 
-    if (Status status = bind(signature, work, *slot); !status.ok()) return status;
-    if (Status status = infer(*slot); !status.ok()) return status;
+    BindAndInfer steps(signature, work, *slot);
+    Status status = graph == nullptr ? steps.both() : graph->run(*slot, deadline, steps);
+    if (!status.ok()) return status;
 
-    view_outputs(signature, work, *slot);
+    if (status = view_outputs(signature, work, *slot); !status.ok()) return status;
     return pack_predict_response(work.outputs, model->name(), model->version(), options.typed_lists, sink);
 }
 

@@ -1,5 +1,7 @@
 #include "proto_wire.hpp"
 
+#include "varint_block.hpp"
+
 namespace ovms {
 namespace {
 
@@ -41,30 +43,24 @@ bool skip_field(ByteReader& reader, uint32_t field, uint32_t wire_type, int dept
     }
 }
 
+void skip_tagged_varints(ByteReader& reader, uint8_t tag) {
+    std::string_view bytes;
+    while (reader.remaining() >= kBlock) {
+        const VarintBlock block = find_varints<true>(reader.position(), tag);
+        if (block.ends == 0 || !reader.bytes(block.bytes(), bytes)) return;
+    }
+}
+
 bool check_packed_varints(ByteReader run) {
-    size_t unfinished = 0;  // bytes of the varint that is open
-    while (run.remaining() >= 8) {
-        uint64_t word;
-        std::memcpy(&word, run.position(), 8);
-        const uint64_t more = word & 0x8080808080808080u;
-        std::string_view bytes;
-        if (more == 0 && unfinished < 10) {  // eight ends: whatever was open is closed by the first
-            unfinished = 0;
-        } else {
-            for (int i = 0; i < 8; ++i) {
-                if (++unfinished > 10) return run.fail("varint is longer than ten bytes");
-                if (((more >> (8 * i)) & 0x80) == 0) unfinished = 0;
-            }
-        }
-        if (!run.bytes(8, bytes)) return false;
+    std::string_view bytes;
+    while (run.remaining() >= kBlock) {
+        const VarintBlock block = find_varints<false>(run.position(), 0);
+        if (block.ends == 0 || !run.bytes(block.bytes(), bytes)) break;
     }
-    while (!run.at_end()) {
-        std::string_view byte;
-        if (++unfinished > 10) return run.fail("varint is longer than ten bytes");
-        if (!run.bytes(1, byte)) return false;
-        if (static_cast<uint8_t>(byte[0]) < 0x80) unfinished = 0;
-    }
-    return unfinished == 0 || run.fail("cut inside a varint");
+    uint64_t value;
+    while (!run.at_end())
+        if (!run.varint(value)) return false;
+    return true;
 }
 
 }  // namespace ovms

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "convert.hpp"
 #include "proto_wire.hpp"
+#include "varint_block.hpp"
 
 namespace ovms {
 namespace {
@@ -84,6 +85,21 @@ Status for_each_occurrence(const TensorRef& tensor, uint32_t wanted, Visit&& vis
     return {};
 }
 
+// elements values of kWidth bytes each, kWidth + 1 apart
+template <size_t kWidth>
+void gather(const char* src, size_t elements, uint8_t* dst) {
+    size_t i = 0;
+    if constexpr (kWidth == 4)
+        for (; i + 2 <= elements; i += 2) {  // two at a time: a store is what limits this loop
+            uint32_t first, second;
+            std::memcpy(&first, src + i * 5, 4);
+            std::memcpy(&second, src + i * 5 + 5, 4);
+            const uint64_t both = first | static_cast<uint64_t>(second) << 32;
+            std::memcpy(dst + i * 4, &both, 8);
+        }
+    for (; i < elements; ++i) std::memcpy(dst + i * kWidth, src + i * (kWidth + 1), kWidth);
+}
+
 // float_val, double_val: fixed-width elements, as they stand in memory
 Status decode_fixed_list(const TensorRef& tensor, DType from, ListWriter& writer, uint64_t count) {
     const size_t width = info(from).size;
@@ -96,20 +112,14 @@ Status decode_fixed_list(const TensorRef& tensor, DType from, ListWriter& writer
             if (elements > writer.room()) return too_many(tensor, from, count);
             writer.append(bytes.data(), elements);
         } else if (wire_type == element_type) {
+            std::array<uint8_t, 4096> stage;  // as much at once as the first cache keeps
             size_t elements = 0;
-            if (!reader.unpacked_run(info(from).list_field, wire_type, width, bytes, elements)) return {};
+            if (!reader.unpacked_run(info(from).list_field, wire_type, width, stage.size() / width, bytes, elements))
+                return {};
             if (elements > writer.room()) return too_many(tensor, from, count);
-            std::array<uint8_t, 4096> stage;
-            const size_t batch = stage.size() / width;
-            for (size_t i = 0; i < elements;) {
-                const size_t n = std::min(batch, elements - i);
-                if (width == 4)
-                    for (size_t k = 0; k < n; ++k) std::memcpy(&stage[k * 4], bytes.data() + (i + k) * 5, 4);
-                else
-                    for (size_t k = 0; k < n; ++k) std::memcpy(&stage[k * 8], bytes.data() + (i + k) * 9, 8);
-                writer.append(stage.data(), n);
-                i += n;
-            }
+            if (width == 4) gather<4>(bytes.data(), elements, stage.data());
+            else gather<8>(bytes.data(), elements, stage.data());
+            writer.append(stage.data(), elements);
         } else {
             (void)skip_field(reader, info(from).list_field, wire_type, kTensorDepth);
         }
@@ -117,40 +127,44 @@ Status decode_fixed_list(const TensorRef& tensor, DType from, ListWriter& writer
     });
 }
 
-// One varint as an element of T, or false if an int32 field's value does not fit T. Half floats are bit patterns.
+// The other lists, as T: kChecked if their values, of an int32 field, have to fit it. Half floats are bit patterns.
 template <class T, bool kChecked>
-bool narrow(uint64_t raw, T& value) {
-    if constexpr (kChecked) {
-        const auto wide = static_cast<int32_t>(static_cast<uint32_t>(raw));
-        value = static_cast<T>(wide);
-        return wide >= std::numeric_limits<T>::min() && wide <= std::numeric_limits<T>::max();
-    } else {
-        value = static_cast<T>(raw);
-        return true;
-    }
-}
-
-template <class T, bool kChecked, bool kBool = false>
 Status decode_varint_list(const TensorRef& tensor, DType from, ListWriter& writer, uint64_t count) {
+    const uint32_t field = info(from).list_field;
     std::array<T, 1024> stage;
     size_t staged = 0;
+    const auto flush = [&] {
+        writer.append(stage.data(), staged);
+        staged = 0;
+    };
     auto read_one = [&](ByteReader& reader) -> Status {
         uint64_t raw;
         if (!reader.varint(raw)) return {};
         if (staged == writer.room()) return too_many(tensor, from, count);
-        if constexpr (kBool) raw = raw != 0;
-        if (!narrow<T, kChecked>(raw, stage[staged]))
+        uint32_t misfit = 0;
+        stage[staged] = narrow<T, kChecked>(raw, misfit);
+        if (misfit != 0)
             return invalid_argument("value " + std::to_string(static_cast<int32_t>(static_cast<uint32_t>(raw))) +
                                     " does not fit " + std::string(info(from).tf_name));
-        if (++staged == stage.size()) {
-            writer.append(stage.data(), staged);
-            staged = 0;
-        }
+        if (++staged == stage.size()) flush();
         return {};
     };
-    const uint32_t field = info(from).list_field;
+    // As many values as a block of the run has. False where there is none, or one that is for read_one to refuse.
+    auto read_many = [&]<bool kTagged>(ByteReader& reader, std::bool_constant<kTagged>) -> bool {
+        if (stage.size() - staged < kBlock) flush();
+        if (reader.remaining() < kBlockReach || writer.room() - staged < kBlock) return false;
+        const VarintBlock block = find_varints<kTagged>(reader.position(), static_cast<uint8_t>(field << 3));
+        if (!read_block<T, kTagged, kChecked>(reader.position(), block, &stage[staged])) return false;
+        std::string_view bytes;
+        staged += block.count();
+        return block.ends != 0 && reader.bytes(block.bytes(), bytes);
+    };
     Status status = for_each_occurrence(tensor, field, [&](ByteReader& reader, uint32_t wire_type) -> Status {
-        if (wire_type == kVarint) return read_one(reader);
+        if (wire_type == kVarint) {
+            if (Status one = read_one(reader); !one.ok()) return one;
+            while (field < 16 && read_many(reader, std::true_type{})) {}
+            return {};
+        }
         if (wire_type != kLengthDelimited) {
             (void)skip_field(reader, field, wire_type, kTensorDepth);
             return {};
@@ -158,11 +172,13 @@ Status decode_varint_list(const TensorRef& tensor, DType from, ListWriter& write
         std::string_view bytes;
         if (!reader.length_delimited(bytes)) return {};
         ByteReader run = reader.sub(bytes);
-        while (!run.at_end())
+        while (!run.at_end()) {
+            if (read_many(run, std::false_type{})) continue;
             if (Status one = read_one(run); !one.ok()) return one;
+        }
         return {};
     });
-    if (status.ok() && staged != 0) writer.append(stage.data(), staged);
+    if (status.ok()) flush();
     return status;
 }
 
@@ -180,7 +196,7 @@ Status decode_list(const TensorRef& tensor, DType from, ListWriter& writer, uint
         case DType::kI64: return decode_varint_list<int64_t, false>(tensor, from, writer, count);
         case DType::kU32: return decode_varint_list<uint32_t, false>(tensor, from, writer, count);
         case DType::kU64: return decode_varint_list<uint64_t, false>(tensor, from, writer, count);
-        case DType::kBool: return decode_varint_list<uint8_t, false, true>(tensor, from, writer, count);
+        case DType::kBool: return decode_varint_list<bool, false>(tensor, from, writer, count);
         case DType::kString: break;
     }
     return {Code::kInternal, "strings are not numbers"};

@@ -118,7 +118,8 @@ bool parse_tensor_piece(ByteReader reader, TensorRef& tensor) {
             tensor.has_list = true;
         } else if ((width == 4 && wire_type == kFixed32) || (width == 8 && wire_type == kFixed64)) {
             size_t elements = 0;
-            if (!reader.unpacked_run(field, wire_type, static_cast<size_t>(width), bytes, elements)) return false;
+            if (!reader.unpacked_run(field, wire_type, static_cast<size_t>(width), SIZE_MAX, bytes, elements))
+                return false;
             tensor.has_list = true;
         } else if (width >= 0 && wire_type == kLengthDelimited) {
             if (!reader.length_delimited(bytes)) return false;
@@ -129,6 +130,8 @@ bool parse_tensor_piece(ByteReader reader, TensorRef& tensor) {
         } else {
             tensor.has_list |= width >= 0;  // one unpacked element, or a field of another type: harmless either way
             if (!skip_field(reader, field, wire_type, kTensorDepth)) return false;
+            if (width == 0 && wire_type == kVarint && field < 16)
+                skip_tagged_varints(reader, static_cast<uint8_t>(field << 3));
         }
     }
     return true;
@@ -137,6 +140,7 @@ bool parse_tensor_piece(ByteReader reader, TensorRef& tensor) {
 bool add_tensor_piece(const ByteReader& reader, std::string_view piece, TensorRef& tensor) {
     if (piece.empty()) return true;
     if (tensor.body.empty()) tensor.body = piece;
+    else if (tensor.more.size() == kMaxEntries) return ByteReader(reader).fail("tensor in more than 4096 pieces");
     else tensor.more.push_back(piece);
     return parse_tensor_piece(reader.sub(piece), tensor);
 }

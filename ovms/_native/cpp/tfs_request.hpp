@@ -26,7 +26,8 @@ struct NamedTensorRef {
     TensorRef tensor;
 };
 
-// More map entries or filter names than this are refused: no model has as many, and each costs memory.
+// More map entries, filter names or pieces of one tensor than this are refused: no model has as many, and each costs
+// memory.
 inline constexpr size_t kMaxEntries = 4096;
 
 struct PredictRequestRef {

@@ -1,0 +1,32 @@
+"""A convolutional network of about the cost of SqueezeNet, with made-up weights."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from openvino import opset15 as ops
+
+from tests.models.layout import save
+
+CHANNELS = (32, 96, 160, 224, 256)
+
+
+def convolutional(root: Path, name: str = "conv") -> Path:
+    """``x`` f32 ``[1,3,224,224]`` through five convolutions of stride 1 or 2 to ``y`` f32 ``[1,1000]``."""
+    rng = np.random.default_rng(3)
+    x = ops.parameter(ov.PartialShape([1, 3, 224, 224]), ov.Type.f32, name="x")
+    x.output(0).get_tensor().set_names({"x"})
+    node, channels = x.output(0), 3
+    for more in CHANNELS:
+        weights = rng.standard_normal((more, channels, 3, 3), dtype=np.float32) / np.float32(3 * channels**0.5)
+        strides = [2, 2]
+        node = ops.convolution(node, ops.constant(weights), strides, [1, 1], [1, 1], [1, 1]).output(0)
+        node = ops.relu(node).output(0)
+        weights = rng.standard_normal((more, more, 3, 3), dtype=np.float32) / np.float32(3 * more**0.5)
+        node = ops.relu(ops.convolution(node, ops.constant(weights), [1, 1], [1, 1], [1, 1], [1, 1])).output(0)
+        channels = more
+    pooled = ops.reduce_mean(node, ops.constant(np.array([2, 3], np.int64)), keep_dims=False)
+    last = ops.matmul(pooled, ops.constant(rng.standard_normal((channels, 1000), dtype=np.float32)), False, False)
+    model = ov.Model([ops.result(last)], [x], name)
+    model.outputs[0].get_tensor().set_names({"y"})
+    return save(model, root, name)

@@ -1,0 +1,107 @@
+"""A server as a child process: started, asked, measured from outside, ended."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+import numpy as np
+from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.predict_pb2 import PredictResponse
+
+CONFIG = {"NUM_STREAMS": "2", "INFERENCE_NUM_THREADS": "2", "INFERENCE_PRECISION_HINT": "f32"}
+NIREQ, WORKERS = 2, 4
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+OURS = "ovms"
+STRAIGHTFORWARD = "benchmarks.baselines.straightforward_server"
+TRANSPORT_ONLY = "benchmarks.baselines.transport_only"
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS, STOP_SECONDS = 60.0, 20.0
+LARGEST_MESSAGE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What to serve and how; the same for every server in a comparison."""
+
+    folder: Path
+    nireq: int
+    plugin_config: Mapping[str, str]
+    workers: int
+
+
+class ServerProcess:
+    """One server of one model, as a context manager that returns when it answers."""
+
+    def __init__(self, module: str, serving: Serving) -> None:
+        self.module = module
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._command = [
+            *(sys.executable, "-m", module, *(["model"] if module == OURS else [])),
+            *("--model_name", serving.folder.name, "--model_path", str(serving.folder), "--port", str(self.port)),
+            *("--nireq", str(serving.nireq), "--grpc_workers", str(serving.workers)),
+            *("--plugin_config", json.dumps(dict(serving.plugin_config))),
+        ]
+
+    def __enter__(self) -> "ServerProcess":
+        self._log = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            self._command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def wait_until_right(self, request: bytes, expected: np.ndarray) -> None:
+        """Return once the server gives the expected answer; RuntimeError with its log if it does not."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return self.check(request, expected)
+            except grpc.RpcError as error:  # noqa: PERF203, a pause is what the loop is for
+                starting = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
+                if not starting or time.monotonic() > deadline or self._process.poll() is not None:
+                    self._log.seek(0)
+                    raise RuntimeError(f"{self.module} does not answer: {error} {self._log.read()[-2000:]}") from error
+                time.sleep(0.1)
+
+    def check(self, request: bytes, expected: np.ndarray) -> None:
+        """One real client's call; RuntimeError unless the output ``y`` is as expected."""
+        sizes = [("grpc.max_receive_message_length", LARGEST_MESSAGE)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}", sizes) as channel:
+            answer = channel.unary_unary(PREDICT)(request, timeout=30)
+        values = np.frombuffer(PredictResponse.FromString(answer).outputs["y"].tensor_content, expected.dtype)
+        if not np.allclose(values, expected.ravel(), rtol=1e-3, atol=1e-3):
+            raise RuntimeError(f"{self.module} gives a wrong answer")
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all threads so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        """Memory the process has in RAM now."""
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        return 0

@@ -1,0 +1,155 @@
+"""Throughput rows: our server with a client, against OpenVINO's benchmark_app, on models that take time.
+
+On a busy machine this comparison lies: the scheduler gives a server and its client together more of the cores than it
+gives benchmark_app, because they have more threads. So each round also measures what other programs took, only quiet
+rounds count, and without any there is no verdict.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from benchmarks import messages, models
+from benchmarks.load import H2Load, Shape, children_cpu_seconds
+from benchmarks.machine import CORES, QUIET, Watch
+from benchmarks.measure import Pace
+from benchmarks.process import CONFIG, NIREQ, OURS, WORKERS, ServerProcess, Serving
+from benchmarks.report import Section, Table, Target
+from tests.models import slow
+
+SHAPES = (Shape(1, NIREQ), Shape(1, 2 * NIREQ))
+ENOUGH = 0.97
+SLOW_STEPS = 4000  # some ten milliseconds, whatever the machine does at the moment
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of one contestant."""
+
+    rate: float
+    others: float  # share of all cores that other programs took
+    cpu: float  # CPU seconds an inference, of benchmark_app or of the server
+    client_cpu: float = 0.0
+
+
+@dataclass
+class Rounds:
+    """All rounds of one contestant."""
+
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def best(self) -> Round:
+        """The fastest of the quiet rounds, or the quietest if none was quiet."""
+        quiet = [one for one in self.rounds if one.others <= QUIET]
+        return max(quiet, key=lambda one: one.rate) if quiet else min(self.rounds, key=lambda one: one.others)
+
+
+def measure(section: Section, root: Path, pace: Pace) -> None:
+    """Add the table and its targets to the section."""
+    rows: list[list[str]] = []
+    arrays = np.ones((1, 10), np.float32), np.ones(messages.IMAGE_SHAPE, np.float32)
+    for folder, array in zip((slow.slow_steps(SLOW_STEPS, root), models.convolutional(root)), arrays, strict=True):
+        compiled = ov.Core().compile_model(_file(folder), "CPU", CONFIG)
+        title = f"`{folder.name}`, {_latency(compiled, array) * 1e3:.0f} ms, {array.nbytes:,} B in"
+        results = _rounds(folder, array, compiled([array])[0], pace)
+        rows += [_row(title, name, result.best, results["benchmark_app"].best) for name, result in results.items()]
+        section.targets.append(_target(title, results["benchmark_app"].best, results[str(SHAPES[0])].best))
+    note = (
+        "`slow` is a chain of small operations, `conv` a convolutional network; the time is one inference's when "
+        f"alone. Baseline: `benchmark_app -api async -inference_only false` with the same file, {NIREQ} infer requests "
+        f"and {CONFIG['NUM_STREAMS']} streams; it has {CORES} cores to itself, while ovms shares them with h2load. "
+        "A machine with other work to do favours whoever has more threads, so the last column matters: if others took "
+        f"more than {QUIET:.0%} of the cores in either's round, the ratio of rates says nothing and the target is not "
+        "judged. CPU per inference depends less on that; benchmark_app's is without its start."
+    )
+    header = ["model", "", "inferences/s", "ratio", "CPU per inference", "client's CPU", "taken by others"]
+    section.tables.append(Table("Throughput of models that take time", note, header, rows))
+
+
+def _row(title: str, name: str, one: Round, baseline: Round) -> list[str]:
+    client = f"{one.client_cpu * 1e6:,.0f} µs" if one.client_cpu else ""
+    cpu = f"{one.cpu * 1e3:.2f} ms ({one.cpu / baseline.cpu:.3f})"
+    return [title, name, f"{one.rate:.1f}", f"{one.rate / baseline.rate:.3f}", cpu, client, f"{one.others:.0%}"]
+
+
+def _target(title: str, baseline: Round, ours: Round) -> Target:
+    ratio = ours.rate / baseline.rate
+    text = f"{title}, {NIREQ} in flight: {ENOUGH} of `benchmark_app`'s throughput"
+    others = max(baseline.others, ours.others)
+    if others > QUIET:
+        return Target(text, f"other programs took {others:.0%} of the cores", None)
+    return Target(text, f"{ratio:.3f}", ratio >= ENOUGH)
+
+
+def _rounds(folder: Path, array: np.ndarray, expected: np.ndarray, pace: Pace) -> dict[str, Rounds]:
+    request = messages.predict_request(folder.name, array)
+    client = H2Load(request)
+    results = {name: Rounds() for name in ("benchmark_app", *map(str, SHAPES))}
+    start_cpu, start_count = _benchmark_app(_file(folder), array.shape, ["-niter", str(NIREQ)])[1:]
+    timed = ["-t", str(max(1, round(pace.seconds)))]
+    with ServerProcess(OURS, Serving(folder, NIREQ, CONFIG, WORKERS)) as server:
+        server.wait_until_right(request, expected)
+
+        def bare() -> tuple[float, float, float, float]:
+            rate, cpu, count = _benchmark_app(_file(folder), array.shape, timed)
+            return rate, (cpu - start_cpu) / (count - start_count), 0.0, cpu
+
+        def served(shape: Shape) -> tuple[float, float, float, float]:
+            before = server.cpu_seconds()
+            calls = round(max(1.0, pace.seconds) * results["benchmark_app"].rounds[-1].rate) + 1
+            load = client.run(server.port, shape, calls)
+            cpu = server.cpu_seconds() - before
+            return load.rate, cpu / calls, load.client_cpu, cpu + load.client_cpu * calls
+
+        for number in range(max(pace.rounds, pace.most)):
+            if number >= pace.rounds and all(result.best.others <= QUIET for result in results.values()):
+                break
+            results["benchmark_app"].rounds.append(_watched(bare))
+            for shape in SHAPES:
+                results[str(shape)].rounds.append(_watched(lambda shape=shape: served(shape)))  # type: ignore[misc]
+        server.check(request, expected)
+    return results
+
+
+def _watched(run: Callable[[], tuple[float, float, float, float]]) -> Round:
+    """A round, with what the machine did meanwhile besides it."""
+    watch = Watch()
+    rate, cpu, client_cpu, own = run()
+    return Round(rate, watch.others(own), cpu, client_cpu)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "1" / f"{folder.name}.xml"
+
+
+def _latency(compiled: ov.CompiledModel, array: np.ndarray) -> float:
+    request = compiled.create_infer_request()
+    taken = []
+    for _ in range(10):
+        request.infer([array])
+        taken.append(request.latency / 1e3)
+    return min(taken)
+
+
+def _benchmark_app(model: Path, shape: tuple[int, ...], length: list[str]) -> tuple[float, float, int]:
+    """Inferences per second by OpenVINO's own tool; the CPU seconds it took; how many inferences."""
+    command = [
+        *(str(Path(sys.executable).with_name("benchmark_app")), "-m", str(model), "-d", "CPU", "-api", "async"),
+        *("-hint", "none", "-nireq", str(NIREQ), "-nstreams", CONFIG["NUM_STREAMS"]),
+        *("-nthreads", CONFIG["INFERENCE_NUM_THREADS"], "-infer_precision", "f32"),
+        *("-data_shape", f"[{','.join(map(str, shape))}]", "-inference_only", "false", *length),
+    ]
+    before = children_cpu_seconds()
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    found = re.search(r"Throughput:\s+([\d.]+) FPS", answer.stdout)
+    count = re.search(r"Count:\s+(\d+) iterations", answer.stdout)
+    if not found or not count:
+        raise RuntimeError(f"benchmark_app: {answer.stdout[-1000:]}{answer.stderr[-1000:]}")
+    return float(found.group(1)), children_cpu_seconds() - before, int(count.group(1))

@@ -1,0 +1,117 @@
+#include "dynamic_graph.hpp"
+
+#include <exception>
+#include <map>
+
+#include "signature.hpp"
+
+namespace ovms {
+namespace {
+
+constexpr size_t kMostKnown = 4096;  // shapes remembered; then the memory starts over
+
+Status too_late() { return {Code::kDeadlineExceeded, "the model could not be run within the deadline"}; }
+
+std::string shapes_key(const std::vector<CheckedInput>& inputs) {
+    std::string key;
+    for (const CheckedInput& input : inputs) {
+        const Dims& dims = input.tensor->dims;
+        key.push_back(static_cast<char>(dims.rank));
+        key.append(reinterpret_cast<const char*>(dims.size.data()), dims.rank * sizeof(int64_t));
+    }
+    return key;
+}
+
+}  // namespace
+
+void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, InferSlot& slot) {
+    slot.request = compiled.create_infer_request();
+    slot.own_inputs.clear();
+    for (size_t input = 0; input < inputs; ++input) slot.own_inputs.push_back(slot.request.get_input_tensor(input));
+    slot.input_is_foreign.assign(inputs, 0);
+    slot.generation = generation;
+}
+
+DynamicGraph::DynamicGraph(const ov::Model& model, std::function<ov::CompiledModel()> compile)
+    : compile_(std::move(compile)), shapes_(model.clone()) {}
+
+Status DynamicGraph::check_shapes(const std::vector<CheckedInput>& inputs, Deadline deadline) {
+    std::string key = shapes_key(inputs);
+    {
+        const std::shared_lock lock(known_mutex_);
+        if (known_.contains(key)) return {};
+    }
+    std::unique_lock one_at_a_time(propagating_, std::defer_lock);
+    if (deadline == Deadline::max()) one_at_a_time.lock();
+    else if (!one_at_a_time.try_lock_until(deadline)) return too_late();
+    if (Status status = propagate(inputs); !status.ok()) return status;
+    const std::unique_lock lock(known_mutex_);
+    if (known_.size() >= kMostKnown) known_.clear();
+    known_.insert(std::move(key));
+    return {};
+}
+
+Status DynamicGraph::propagate(const std::vector<CheckedInput>& inputs) {
+    std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+        const Dims& dims = inputs[i].tensor->dims;
+        ov::PartialShape& shape = shapes[shapes_->input(i)];
+        shape = ov::PartialShape(std::vector<ov::Dimension>(dims.size.begin(), dims.size.begin() + static_cast<long>(dims.rank)));
+    }
+    try {
+        shapes_->reshape(shapes);  // leaves the model as it was if it throws
+        return {};
+    } catch (const std::exception& error) {
+        return invalid_argument(std::string("Error occurred during inference execution: ") + error.what());
+    }
+}
+
+Status DynamicGraph::run(InferSlot& slot, Deadline deadline, Steps& steps) {
+    Status failure;
+    {
+        const Inside inside(gate_, gate_.enter(deadline));
+        if (!inside) return too_late();
+        if (!spoiled(slot)) {
+            if (Status status = steps.bind(); !status.ok()) return status;
+            failure = steps.infer();
+            if (!failure.ok()) spoil(slot);
+            else if (!spoiled(slot)) return {};
+        }
+    }
+    // This run failed, or overlapped one that did, or the slot is of a spoiled graph.
+    const Inside alone(gate_, gate_.enter_alone(deadline));
+    if (!alone) return failure.ok() ? too_late() : failure;  // whoever leases the slot next renews it
+    if (Status status = renew(slot); !status.ok()) return status;
+    if (!failure.ok()) return failure;
+    if (Status status = steps.bind(); !status.ok()) return status;
+    failure = steps.infer();
+    if (!failure.ok()) {
+        spoil(slot);
+        (void)renew(slot);  // a failure here comes back at the slot's next run
+    }
+    return failure;
+}
+
+void DynamicGraph::spoil(const InferSlot& slot) {
+    uint32_t generation = slot.generation;  // two runs that fail on one graph are one reason to compile
+    generation_.compare_exchange_strong(generation, generation + 1, std::memory_order_acq_rel);
+}
+
+Status DynamicGraph::renew(InferSlot& slot) {
+    const uint32_t generation = generation_.load(std::memory_order_acquire);
+    if (slot.generation == generation) return {};
+    try {
+        if (compiled_generation_ != generation) {
+            compiled_ = compile_();
+            compiled_generation_ = generation;
+        }
+        fill_slot(compiled_, slot.own_inputs.size(), generation, slot);
+        return {};
+    } catch (const std::bad_alloc&) {
+        return {Code::kResourceExhausted, "out of memory while compiling the model once more"};
+    } catch (const std::exception& error) {
+        return {Code::kInternal, std::string("compiling the model once more: ") + error.what()};
+    }
+}
+
+}  // namespace ovms

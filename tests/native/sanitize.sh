@@ -1,0 +1,58 @@
+#!/bin/sh
+# Runs the native tests with the extension built under a sanitizer, in build/sanitize-KIND: the extension that is built
+# in place stays as it is.
+#
+#   tests/native/sanitize.sh address [PYTEST ARGUMENTS]   AddressSanitizer and UndefinedBehaviorSanitizer, all tests
+#   tests/native/sanitize.sh thread [PYTEST ARGUMENTS]    ThreadSanitizer, the tests with threads
+#
+# PYTHON: a Python with the build's and the tests' requirements. CXX: g++ (its runtime is the one that is preloaded).
+set -eu
+cd "$(dirname "$0")/../.."
+kind=${1:-}
+case "$kind" in
+    address) runtimes="libasan.so libubsan.so libstdc++.so" tests="tests/native" ;;
+    thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py" ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+shift
+python=${PYTHON:-python3}
+cxx=${CXX:-g++}
+root=$(pwd)
+out=$root/build/sanitize-$kind
+
+# A tree of its own: the package's Python files, and beside them the modules built here.
+mkdir -p "$out/tree"
+rm -rf "$out/tree/ovms"
+cp -R ovms "$out/tree/ovms"
+find "$out/tree" \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
+(
+    mkdir -p "$out/source"
+    for name in setup.py setup.cfg pyproject.toml README.md LICENSE; do cp "$name" "$out/source/"; done
+    rm -rf "$out/source/ovms"
+    cp -R "$out/tree/ovms" "$out/source/ovms"
+    cd "$out/source"
+    CC="${CC:-gcc}" CXX="$cxx" OVMS_SANITIZE=$kind "$python" setup.py -q build_ext \
+        --build-lib "$out/tree" --build-temp "$out/objects" --force
+)
+
+preload=
+for library in $runtimes; do preload="$preload $("$cxx" -print-file-name=$library)"; done
+rm -f "$out"/report.*
+# pytest catches what a dying process prints, so reports go to files. Leaks are not looked for: Python's own are many.
+# libstdc++ is preloaded because the sanitizer looks for __cxa_throw before OpenVINO brings it. TBB loads its libraries
+# in a way that sanitizers refuse, unless it is told of them.
+export TBB_ENABLE_SANITIZERS=1
+export ASAN_OPTIONS="log_path=$out/report:detect_leaks=0:allocator_may_return_null=1:handle_segv=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+export UBSAN_OPTIONS="log_path=$out/report:print_stacktrace=1:halt_on_error=1"
+export TSAN_OPTIONS="log_path=$out/report:suppressions=$root/tests/native/tsan.supp:exitcode=66:die_after_fork=0:ignore_noninstrumented_modules=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
+export OVMS_SANITIZE="$kind" PYTHONPATH="$out/tree:$root:$root/client" PYTHONMALLOC=malloc
+# -P: the folder one stands in is not searched first, or the extension built in place would be found there.
+status=0
+env LD_PRELOAD="$preload" "$python" -P -m pytest -p no:cacheprovider -q -o timeout=1200 -o pythonpath= \
+    ${*:-$tests} || status=$?
+for report in "$out"/report.*; do
+    [ -e "$report" ] || continue
+    cat "$report"
+    status=1
+done
+exit $status
