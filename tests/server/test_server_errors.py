@@ -142,7 +142,7 @@ def tensor(dtype: int = 1, shape: tuple[int, ...] = (1, 10), **fields: Any) -> T
         ("add", {"x": tensor(6, int_val=[-129])}, ["input 'x'", "value -129 does not fit DT_INT8"]),
         ("add", {"x": tensor(shape=(-1, 10))}, ["input 'x'", "shape [-1, 10] has a negative size"]),
         ("wide", {"x": tensor(shape=(2**40, 2**40))}, ["input 'x'", "too many elements"]),
-        ("wide", {"x": tensor(shape=(2**20, 2**20))}, ["input 'x'", "takes more than 1 GiB"]),
+        ("wide", {"x": tensor(shape=(2**20, 2**20))}, ["input 'x'", "takes more than 64 MiB, the limit for a request"]),
         ("add", {"x": tensor(0)}, ["input 'x'", "dtype 0 is not supported; expected DT_FLOAT"]),
         ("add", {"x": tensor(8)}, ["input 'x'", "dtype 8 is not supported; expected DT_FLOAT"]),
         ("add", {"x": tensor(7, string_val=[b"1"] * 10)}, ["input 'x'", "DT_STRING", "expected DT_FLOAT"]),
