@@ -316,13 +316,15 @@ def test_requests_leak_nothing(serve: Serve, registry: _native.Registry, tmp_pat
 
     burst()
     before = usage()
-    for _ in range(4):
+    resident = []
+    for _ in range(6):
         burst()
+        resident.append(usage()[2])
     until(lambda: usage()[0] <= before[0])  # a thread that was joined may need a moment to be gone
-    after = usage()
-    assert after[1] == before[1]
+    assert usage()[1] == before[1]
     if not SANITIZED:  # a sanitizer keeps what is freed
-        assert after[2] - before[2] < 20_000
+        # The allocator's arenas move by 20 MB either way; a leak only grows, so the least of the later ones shows it.
+        assert min(resident[2:]) - before[2] < 20_000
 
 
 def test_loads_and_unloads_leak_nothing(load: Serve, registry: _native.Registry, tmp_path: Path) -> None:
