@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 NATIVE = pathlib.Path("ovms/_native")
 CPP = NATIVE / "cpp"
 CODEC = ["convert", "proto_wire", "tensor_decode", "tfs_request", "tfs_response"]
-SERVING = [*CODEC, "bind", "dynamic_graph", "infer_pool", "model", "predict", "registry", "signature"]
+SERVING = [*CODEC, "allocator", "bind", "dynamic_graph", "infer_pool", "model", "predict", "registry", "signature"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
 

@@ -102,6 +102,7 @@ def serve(config: ServerConfig) -> int:
     """
     stopping = threading.Event()
     _set_on_signals(stopping)
+    _native.keep_freed_memory()  # this process is ours alone; an import of the package changes nothing
     server = Server(config)
     try:
         server.start(stopping)

@@ -23,6 +23,6 @@ def _load_openvino() -> None:
 
 _load_openvino()
 
-from ovms._native.serving import Core, Model, Registry, TensorSpec, openvino_version, predict  # noqa: E402
+from ovms._native.serving import Core, Model, Registry, TensorSpec, keep_freed_memory, openvino_version, predict  # noqa: E402
 
-__all__ = ["Core", "Model", "Registry", "TensorSpec", "openvino_version", "predict"]
+__all__ = ["Core", "Model", "Registry", "TensorSpec", "keep_freed_memory", "openvino_version", "predict"]

@@ -89,3 +89,7 @@ cdef extern from "predict.hpp" namespace "ovms" nogil:
 
 cdef extern from "model.hpp" namespace "ovms" nogil:
     string openvino_version_text() except +
+
+
+cdef extern from "allocator.hpp" namespace "ovms" nogil:
+    void c_keep_freed_memory "ovms::keep_freed_memory"()

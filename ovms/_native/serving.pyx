@@ -13,7 +13,7 @@ from libcpp.string_view cimport string_view
 
 from ovms._native.libcodec cimport ByteSink, Status, info
 from ovms._native.libserving cimport (
-    CModel, CRegistry, CTensorSpec, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, c_predict, deadline_after,
+    c_keep_freed_memory, CModel, CRegistry, CTensorSpec, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, c_predict, deadline_after,
     load_model, openvino_version_text,
 )
 
@@ -255,6 +255,11 @@ def predict(Registry registry not None, request, timeout=None, *, bint typed_lis
         result = PyBytes_FromStringAndSize(<char*>small, answer.size)
     _check(status)
     return result
+
+
+def keep_freed_memory():
+    """For a server process: has the allocator keep freed memory for the next message (up to 64 MiB of it)."""
+    c_keep_freed_memory()
 
 
 def openvino_version():

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <exception>
 
+#include "allocator.hpp"
+
 namespace ovms {
 namespace {
 
@@ -72,6 +74,7 @@ void Model::unload() {
     pool_.clear();
     compiled_ = {};
     dynamic_graph_.reset();
+    return_freed_memory();
 }
 
 Status Model::build(const ov::Model& read, ov::CompiledModel compiled, const LoadOptions& options) {

@@ -1,7 +1,7 @@
 // Runs of varints, 64 bytes at a time. A varint ends at the first byte below 0x80, so the ends in a block are the bits
 // of one word, and neither finding nor joining its bytes needs a branch that depends on the values.
 //
-// PERF: `benchmarks/README.md`, codec rows of int_val, int64_val and half_val: one varint after the other took 3 to 7
+// PERF: `benchmarks/README.md`, codec rows of int_val, int64_val and half_val: one varint after the other took 2 to 7
 // times as long, most of it mispredicted branches.
 #pragma once
 
