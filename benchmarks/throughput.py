@@ -19,12 +19,11 @@ from benchmarks import messages, models
 from benchmarks.load import H2Load, Shape, children_cpu_seconds
 from benchmarks.machine import CORES, QUIET, Watch
 from benchmarks.measure import Pace
-from benchmarks.process import CONFIG, NIREQ, OURS, WORKERS, ServerProcess, Serving
+from benchmarks.process import OURS, WORKERS, ServerProcess, Serving
 from benchmarks.report import Section, Table, Target
 from tests.models import slow
 
-IN_FLIGHT = (NIREQ, 2 * NIREQ)
-SHAPES = tuple(Shape(1, calls) for calls in IN_FLIGHT)
+STREAMS = (1, 2)  # of one thread each, with as many infer requests
 ENOUGH = 0.97
 SLOW_STEPS = 4000  # some ten milliseconds, whatever the machine does at the moment
 
@@ -57,19 +56,23 @@ def measure(section: Section, root: Path, pace: Pace) -> None:
     rows: list[list[str]] = []
     arrays = np.ones((1, 10), np.float32), np.ones(messages.IMAGE_SHAPE, np.float32)
     for folder, array in zip((slow.slow_steps(SLOW_STEPS, root), models.convolutional(root)), arrays, strict=True):
-        compiled = ov.Core().compile_model(_file(folder), "CPU", CONFIG)
-        title = f"`{folder.name}`, {_latency(compiled, array) * 1e3:.0f} ms, {array.nbytes:,} B in"
-        results = _rounds(folder, array, compiled([array])[0], pace)
-        rows += [_row(title, name, result.best, results["benchmark_app"].best) for name, result in results.items()]
-        for calls, shape in zip(IN_FLIGHT, SHAPES, strict=True):
-            section.targets.append(_target(title, calls, results["benchmark_app"].best, results[str(shape)].best))
+        for streams in STREAMS:
+            compiled = ov.Core().compile_model(_file(folder), "CPU", _config(streams))
+            title = (
+                f"`{folder.name}`, {_latency(compiled, array) * 1e3:.0f} ms, {array.nbytes:,} B in, {streams} streams"
+            )
+            results = _rounds(folder, streams, array, compiled([array])[0], pace)
+            baseline = results["benchmark_app"].best
+            rows += [_row(title, name, result.best, baseline) for name, result in results.items()]
+            for shape in _shapes(streams):
+                section.targets.append(_target(title, shape, baseline, results[str(shape)].best))
     note = (
         "`slow` is a chain of small operations, `conv` a convolutional network; the time is one inference's when "
-        f"alone. Baseline: `benchmark_app -api async -inference_only false` with the same file, {NIREQ} infer requests "
-        f"and {CONFIG['NUM_STREAMS']} streams, as ovms has. benchmark_app starts an infer request again the moment it "
-        f"is done; a client can't, so besides {NIREQ} calls in flight there are {2 * NIREQ}: one runs and one "
-        f"waits for each infer request. Both are judged. benchmark_app has {CORES} cores to itself, while "
-        "ovms shares them with h2load. "
+        "alone. Baseline: `benchmark_app -api async -inference_only false` with the same file, as many infer requests "
+        "and streams of one thread as ovms has. benchmark_app starts an infer request again the moment it is done; a "
+        "client can't, so besides one call in flight for each infer request there are two: one runs and one waits. "
+        f"All are judged. With {CORES} streams benchmark_app has all {CORES} cores to itself, while ovms shares them "
+        "with its transport and with h2load; with fewer streams those have a core left. "
         "A machine with other work to do favours whoever has more threads, so the last column matters: if others took "
         f"more than {QUIET:.0%} of the cores in either's round, the ratio of rates says nothing and the target is not "
         "judged. CPU per inference depends less on that; benchmark_app's is without its start."
@@ -84,26 +87,34 @@ def _row(title: str, name: str, one: Round, baseline: Round) -> list[str]:
     return [title, name, f"{one.rate:.1f}", f"{one.rate / baseline.rate:.3f}", cpu, client, f"{one.others:.0%}"]
 
 
-def _target(title: str, calls: int, baseline: Round, ours: Round) -> Target:
+def _config(streams: int) -> dict[str, str]:
+    return {"NUM_STREAMS": str(streams), "INFERENCE_NUM_THREADS": str(streams), "INFERENCE_PRECISION_HINT": "f32"}
+
+
+def _shapes(streams: int) -> tuple[Shape, ...]:
+    return Shape(1, streams), Shape(1, 2 * streams)
+
+
+def _target(title: str, shape: Shape, baseline: Round, ours: Round) -> Target:
     ratio = ours.rate / baseline.rate
-    text = f"{title}, {calls} in flight: {ENOUGH} of `benchmark_app`'s throughput"
+    text = f"{title}, {shape}: {ENOUGH} of `benchmark_app`'s throughput"
     others = max(baseline.others, ours.others)
     if others > QUIET:
         return Target(text, f"other programs took {others:.0%} of the cores", None)
     return Target(text, f"{ratio:.3f}", ratio >= ENOUGH)
 
 
-def _rounds(folder: Path, array: np.ndarray, expected: np.ndarray, pace: Pace) -> dict[str, Rounds]:
+def _rounds(folder: Path, streams: int, array: np.ndarray, expected: np.ndarray, pace: Pace) -> dict[str, Rounds]:
     request = messages.predict_request(folder.name, array)
     client = H2Load(request)
-    results = {name: Rounds() for name in ("benchmark_app", *map(str, SHAPES))}
-    start_cpu, start_count = _benchmark_app(_file(folder), array.shape, ["-niter", str(NIREQ)])[1:]
+    results = {name: Rounds() for name in ("benchmark_app", *map(str, _shapes(streams)))}
+    start_cpu, start_count = _benchmark_app(_file(folder), streams, array.shape, ["-niter", str(streams)])[1:]
     timed = ["-t", str(max(1, round(pace.seconds)))]
-    with ServerProcess(OURS, Serving(folder, NIREQ, CONFIG, WORKERS)) as server:
+    with ServerProcess(OURS, Serving(folder, streams, _config(streams), WORKERS)) as server:
         server.wait_until_right(request, expected)
 
         def bare() -> tuple[float, float, float, float]:
-            rate, cpu, count = _benchmark_app(_file(folder), array.shape, timed)
+            rate, cpu, count = _benchmark_app(_file(folder), streams, array.shape, timed)
             return rate, (cpu - start_cpu) / (count - start_count), 0.0, cpu
 
         def served(shape: Shape) -> tuple[float, float, float, float]:
@@ -117,7 +128,7 @@ def _rounds(folder: Path, array: np.ndarray, expected: np.ndarray, pace: Pace) -
             if number >= pace.rounds and all(result.best.others <= QUIET for result in results.values()):
                 break
             results["benchmark_app"].rounds.append(_watched(bare))
-            for shape in SHAPES:
+            for shape in _shapes(streams):
                 results[str(shape)].rounds.append(_watched(lambda shape=shape: served(shape)))  # type: ignore[misc]
         server.check(request, expected)
     return results
@@ -143,12 +154,12 @@ def _latency(compiled: ov.CompiledModel, array: np.ndarray) -> float:
     return min(taken)
 
 
-def _benchmark_app(model: Path, shape: tuple[int, ...], length: list[str]) -> tuple[float, float, int]:
+def _benchmark_app(model: Path, streams: int, shape: tuple[int, ...], length: list[str]) -> tuple[float, float, int]:
     """Inferences per second by OpenVINO's own tool; the CPU seconds it took; how many inferences."""
     command = [
         *(str(Path(sys.executable).with_name("benchmark_app")), "-m", str(model), "-d", "CPU", "-api", "async"),
-        *("-hint", "none", "-nireq", str(NIREQ), "-nstreams", CONFIG["NUM_STREAMS"]),
-        *("-nthreads", CONFIG["INFERENCE_NUM_THREADS"], "-infer_precision", "f32"),
+        *("-hint", "none", "-nireq", str(streams), "-nstreams", str(streams)),
+        *("-nthreads", str(streams), "-infer_precision", "f32"),
         *("-data_shape", f"[{','.join(map(str, shape))}]", "-inference_only", "false", *length),
     ]
     before = children_cpu_seconds()

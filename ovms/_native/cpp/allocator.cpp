@@ -1,7 +1,6 @@
 #include "allocator.hpp"
 
-#include <algorithm>
-#include <thread>
+#include <cstdlib>  // defines __GLIBC__, where that is the C library
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -12,9 +11,6 @@ void keep_freed_memory() {
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 32 << 20);  // below this: from the heap, not by mmap; glibc takes no larger one
     mallopt(M_TRIM_THRESHOLD, 64 << 20);
-    // Each arena keeps free memory of its own, so there are as many as can be of use at once and not, as by default,
-    // eight for every core.
-    mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
 #endif
 }
 

@@ -26,6 +26,7 @@ struct InferSlot {
     ov::InferRequest request;
     std::vector<ov::Tensor> own_inputs;   // buffers of the slot, for inputs that have to be copied
     std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
+    Clock::duration usual_run{0};           // a moving mean of how long its runs took
     uint32_t generation = 0;                // of the graph the request runs on, see DynamicGraph
 };
 
