@@ -1,101 +1,12 @@
-"""The configuration of a server: frozen values, read once and passed down."""
+"""OpenVINO's properties for a device, under today's names."""
 
 import logging
 import math
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-from ovms.core.version_policy import Latest, VersionPolicy
 from ovms.errors import ConfigError
 
-Serialization = Literal["make_tensor_proto", "append_array"]
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """One model to serve."""
-
-    name: str
-    """The name clients ask for."""
-
-    base_path: str
-    """The folder with numbered version folders, or one model file."""
-
-    version_policy: VersionPolicy = field(default_factory=Latest)
-    """Which of the versions that are there get served."""
-
-    nireq: int = 0
-    """Infer requests per version, which is how many requests it computes at once; 0 lets the device say."""
-
-    target_device: str = "CPU"
-    """OpenVINO's device name, passed on as it is."""
-
-    plugin_config: Mapping[str, str] = field(default_factory=dict)
-    """OpenVINO properties for compiling the model, under today's names."""
-
-
-@dataclass(frozen=True)
-class GrpcConfig:
-    """The gRPC end point."""
-
-    port: int = 9000
-    """TCP port; 0 takes any free one."""
-
-    bind_address: str = "::"
-    """Address to listen on; ``::`` means every IPv6 and IPv4 address."""
-
-    workers: int = 4
-    """Threads that answer requests; each waits for an infer request and its result."""
-
-    max_message_bytes: int = 1024**3
-    """Largest message in either direction."""
-
-    @property
-    def endpoint(self) -> str:
-        """``address:port``, with an IPv6 address in brackets."""
-        address = self.bind_address.strip("[]")
-        return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """Everything a server is told."""
-
-    models: tuple[ModelConfig, ...]
-    """The models to serve; names are unique."""
-
-    grpc: GrpcConfig = field(default_factory=GrpcConfig)
-    """The gRPC end point."""
-
-    strict_dtypes: bool = False
-    """Refuse an input of another dtype than the model's, instead of converting it."""
-
-    serialization: Serialization = "make_tensor_proto"
-    """How outputs are packed: raw bytes, or ``append_array`` for typed lists."""
-
-    drain_seconds: float = 25.0
-    """How long requests under way may go on once the server was told to stop."""
-
-    log_level: str = "INFO"
-    """DEBUG, INFO or ERROR."""
-
-    log_path: str | None = None
-    """A file that gets every log line as well."""
-
-
-def default_grpc_workers(nireq: int) -> int:
-    """Enough threads that cores and infer requests, not threads, limit how much runs at once.
-
-    A thread mostly waits for an infer request, so there are two per core, at least four, and
-    never fewer than the infer requests asked for.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(4, 2 * cores, nireq)
-
 
 # Names and values of OpenVINO up to 2022 that configurations still use, and what they are called today.
 RENAMED_KEYS: Final = {

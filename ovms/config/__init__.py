@@ -1,0 +1,27 @@
+"""What a server is told: values, and how they are read from text and files."""
+
+from ovms.config.plugin_config import parse_plugin_config
+from ovms.config.values import (
+    AUTO,
+    ONLY_INPUT,
+    GrpcConfig,
+    LogFormat,
+    ModelConfig,
+    Preprocessing,
+    Serialization,
+    ServerConfig,
+    default_grpc_workers,
+)
+
+__all__ = [
+    "AUTO",
+    "ONLY_INPUT",
+    "GrpcConfig",
+    "LogFormat",
+    "ModelConfig",
+    "Preprocessing",
+    "Serialization",
+    "ServerConfig",
+    "default_grpc_workers",
+    "parse_plugin_config",
+]

@@ -1,0 +1,172 @@
+"""The configuration of a server: frozen values, read once and passed down."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ovms.core.version_policy import Latest, VersionPolicy
+
+Serialization = Literal["make_tensor_proto", "append_array"]
+LogFormat = Literal["text", "json"]
+
+AUTO: Final = "auto"
+ONLY_INPUT: Final = ""
+"""Key, in a mapping by input, of a value that was given without a name."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to one input before the model sees it, folded into the model's graph.
+
+    In order: ``precision`` is converted to the model's, ``layout`` transposed, ``color_format`` reordered, ``mean``
+    subtracted, then divided by ``scale``; both of these have one value, or one for each channel.
+    """
+
+    layout: str | None = None
+    """``NHWC:NCHW``: what clients send and what the model takes; one layout without a colon only names dimensions."""
+
+    precision: str | None = None
+    """OpenVINO's name of the element type that clients send, such as ``u8``."""
+
+    color_format: str | None = None
+    """``BGR:RGB``: what clients send and what the model takes."""
+
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model to serve."""
+
+    name: str
+    """The name clients ask for."""
+
+    base_path: str
+    """The folder with numbered version folders, or one model file."""
+
+    version_policy: VersionPolicy = field(default_factory=Latest)
+    """Which of the versions that are there get served."""
+
+    version_labels: Mapping[str, int] = field(default_factory=dict)
+    """Label -> version, for requests that ask for a label."""
+
+    batch_size: int | Literal["auto"] | None = None
+    """Size of the first dimension of every input; None: the model's own. Has no effect beside ``shapes``."""
+
+    shapes: Mapping[str, str] = field(default_factory=dict)
+    """Input tensor name (or ``ONLY_INPUT``) -> ``auto``, or a shape in OpenVINO's words: ``[?,3,224..512,224]``."""
+
+    compiled_shapes: int = 0
+    """0: ``auto`` makes dimensions dynamic where the model takes that. N: compile each shape apart, keep the last N."""
+
+    preprocessing: Mapping[str, Preprocessing] = field(default_factory=dict)
+    """By input tensor name or ``ONLY_INPUT``. A layout may also be given for an output's name."""
+
+    nireq: int = 0
+    """Infer requests per version, which is how many requests it computes at once; 0 lets the device say."""
+
+    max_queue: int | None = None
+    """How many requests may wait for an infer request of a version; more are refused. None: no limit."""
+
+    target_device: str = "CPU"
+    """OpenVINO's device name, passed on as it is."""
+
+    plugin_config: Mapping[str, str] = field(default_factory=dict)
+    """OpenVINO properties for compiling the model, under today's names."""
+
+    cpu_extension: str | None = None
+    """A library with operations of one's own; None: the server's."""
+
+    warmup: int = 0
+    """Inferences on each infer request before a version is AVAILABLE."""
+
+    unload_before_load: bool = False
+    """Free a version's memory before its successor loads, at the price of a gap in serving."""
+
+    ready_file: bool = False
+    """A version counts only once it holds a file named ``.ready``."""
+
+    reload_on_change: bool = False
+    """Load a version again when its files change."""
+
+
+@dataclass(frozen=True)
+class GrpcConfig:
+    """The gRPC end point."""
+
+    port: int = 9000
+    """TCP port; 0 takes any free one."""
+
+    bind_address: str = "::"
+    """Address to listen on; ``::`` means every IPv6 and IPv4 address."""
+
+    workers: int = 4
+    """Threads that answer requests; each waits for an infer request and its result."""
+
+    max_message_bytes: int = 1024**3
+    """Largest message in either direction."""
+
+    @property
+    def endpoint(self) -> str:
+        """``address:port``, with an IPv6 address in brackets."""
+        address = self.bind_address.strip("[]")
+        return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Everything a server is told."""
+
+    models: tuple[ModelConfig, ...]
+    """The models to serve; names are unique."""
+
+    config_path: str | None = None
+    """The file that ``models`` come from, watched for changes; None: they came from the command line."""
+
+    grpc: GrpcConfig = field(default_factory=GrpcConfig)
+    """The gRPC end point."""
+
+    poll_seconds: float = 1.0
+    """Pause between looks at the model repositories and at ``config_path``; 0 or less: looked at once, at the start."""
+
+    load_threads: int = 4
+    """How many versions may load at a time."""
+
+    cache_dir: str | None = None
+    """Folder for compiled models, which makes the next load of the same one faster."""
+
+    cpu_extension: str | None = None
+    """A library with operations of one's own, for every model that names none itself."""
+
+    wait_for_models: bool = False
+    """Open ports only after every model was tried, as the ancestor did."""
+
+    strict_dtypes: bool = False
+    """Refuse an input of another dtype than the model's, instead of converting it."""
+
+    serialization: Serialization = "make_tensor_proto"
+    """How outputs are packed: raw bytes, or ``append_array`` for typed lists."""
+
+    drain_seconds: float = 25.0
+    """How long requests under way may go on once the server was told to stop."""
+
+    log_level: str = "INFO"
+    """DEBUG, INFO or ERROR."""
+
+    log_path: str | None = None
+    """A file that gets every log line as well."""
+
+    log_format: LogFormat = "text"
+    """How a log line looks."""
+
+
+def default_grpc_workers(nireq: int) -> int:
+    """Enough threads that cores and infer requests, not threads, limit how much runs at once.
+
+    A thread mostly waits for an infer request, so there are two per core, at least four, and
+    never fewer than the infer requests asked for.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(4, 2 * cores, nireq)
