@@ -13,7 +13,8 @@ from setuptools import Extension, setup
 NATIVE = pathlib.Path("ovms/_native")
 CPP = NATIVE / "cpp"
 CODEC = ["convert", "proto_wire", "tensor_decode", "tfs_request", "tfs_response"]
-SERVING = [*CODEC, "allocator", "bind", "dynamic_graph", "infer_pool", "model", "predict", "registry", "signature"]
+SERVING = [*CODEC, "allocator", "bind", "dynamic_graph", "infer_pool", "load", "model", "model_setup", "predict"]
+SERVING += ["registry", "shape_cache", "shape_check", "signature"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
 

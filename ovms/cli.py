@@ -1,56 +1,27 @@
 """The command line: arguments and environment become a ServerConfig; mistakes become one line and an exit code."""
 
-import argparse
 import importlib.metadata
-import json
 import logging
-import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 from ovms import __version__, logs
-from ovms.config import (
-    GrpcConfig,
-    ModelConfig,
-    Serialization,
-    ServerConfig,
-    default_grpc_workers,
-    parse_plugin_config,
-)
+from ovms.config import ServerConfig
+from ovms.config.assemble import cpu_extension, require_no_rest, server_config, the_model
+from ovms.config.command_line import EXIT_USAGE, make_parser, options_of
+from ovms.config.environment import SERIALIZATION_FUNCTIONS, seen_variables, serialization, unknown_variables
+from ovms.config.file import read_config
+from ovms.config.options import MODEL_NAME, MODEL_OPTIONS, MODEL_PATH
+from ovms.config.settings import Settings
 from ovms.core.harness import describe
-from ovms.core.version_policy import parse_policy
 from ovms.errors import ConfigError, ServingError
 
 EXIT_FATAL = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-
-DESCRIPTION = """\
-Serves a model through OpenVINO to any client of the TensorFlow Serving gRPC API."""
-
-EXAMPLE = """\
-a worked example:
-  1. Put the model into a folder that is named by its version:
-       /models/resnet/1/model.xml
-       /models/resnet/1/model.bin
-  2. Start the server:
-       ovms model --model_name resnet --model_path /models/resnet --port 9000
-  3. Wait for the line "gRPC server listens on port 9000", then ask for the model "resnet"
-     at localhost:9000.
-
-environment:
-  LOG_LEVEL               DEBUG, INFO (the default) or ERROR
-  LOG_PATH                a file that gets every log line, besides stderr
-  SERIALIZATION_FUNCTION  _prepare_output_as_AppendArrayToTensorProto returns outputs as
-                          typed lists, which is slower; anything else as raw bytes
-
-exit status: 0 stopped on request, 1 the server could not start or go on, 2 wrong usage"""
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +40,19 @@ def run() -> NoReturn:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command with these arguments and return its exit code."""
+    called = Path(sys.argv[0]).name
+    program = called if called in ("ovms", "ie_serving") else "ovms"
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = vars(make_parser(program, _versions(), os.environ).parse_args(argv))
+        settings = Settings(options_of(arguments["command"]), arguments, os.environ)
+        checks_file = arguments["command"] == "check" and _checks_a_file(settings, arguments["usage_error"])
     except SystemExit as leaving:  # --help, --version, or usage that was complained about
         return leaving.code if isinstance(leaving.code, int) else EXIT_USAGE
     try:
-        logs.set_up(*_logging(os.environ))
-        config = _server_config(arguments, os.environ)
-        logger.info("Log level set: %s", config.log_level)
-        return _serve(config)
+        _start_logging(settings, os.environ)
+        if arguments["command"] == "check":
+            return _check(settings, checks_file)
+        return _serve(_configuration(arguments["command"], settings, os.environ))
     except ServingError as error:
         return _fatal(error.message)
     except KeyboardInterrupt:
@@ -87,138 +62,73 @@ def main(argv: Sequence[str]) -> int:
         return _fatal(describe(error))
 
 
+def _configuration(command: str, settings: Settings, environment: Mapping[str, str]) -> ServerConfig:
+    require_no_rest(settings)
+    logger.debug("Serialization function: %s", SERIALIZATION_FUNCTIONS[serialization(environment)])
+    if command == "model":
+        return server_config(settings, [the_model(settings, logger.warning)], environment)
+    for option in MODEL_OPTIONS:
+        if environment.get(option.variable):
+            logger.warning("%s has no effect: models have their options in the configuration file", option.variable)
+    path = settings["config_path"]
+    return server_config(settings, read_config(path), environment, path)
+
+
 def _serve(config: ServerConfig) -> int:
     from ovms.server import serve  # loads OpenVINO, which usage errors and --help need not wait for
 
     return serve(config)
 
 
+def _checks_a_file(settings: Settings, usage_error: Callable[[str], NoReturn]) -> bool:
+    """Whether it is a file that is to be checked, else it is a model; wrong usage is complained about."""
+    file, model = settings.place("config_path"), [settings.place("model_name"), settings.place("model_path")]
+    is_file, is_model = file is not None, any(model)
+    if is_file and is_model:  # what the command line says goes first
+        is_file, is_model = (any(place and place.startswith("--") for place in places) for places in ([file], model))
+        if is_file == is_model:
+            usage_error("--config_path and --model_name or --model_path: expected only one of a file and a model")
+    if is_model:
+        if absent := [option.flag for option in (MODEL_NAME, MODEL_PATH) if settings.place(option.name) is None]:
+            usage_error(f"the following arguments are required: {', '.join(absent)}")
+    elif not is_file:
+        usage_error("one of these is required: --config_path, or --model_name and --model_path")
+    elif useless := [option.flag for option in MODEL_OPTIONS if settings.place(option.name) == option.flag]:
+        usage_error(f"{', '.join(useless)}: without effect beside --config_path, in which models have their options")
+    return is_file
+
+
+def _check(settings: Settings, checks_file: bool) -> int:
+    from ovms.check import Check
+
+    check = Check(print, load=settings["load"], cpu_extension=cpu_extension(settings))
+    if checks_file:
+        check.file(settings["config_path"])
+    elif mistakes := settings.mistakes():
+        for mistake in mistakes:
+            check.error(mistake)
+    else:
+        check.models([the_model(settings, check.warning)])
+    return EXIT_FATAL if check.errors else 0
+
+
+def _start_logging(settings: Settings, environment: Mapping[str, str]) -> None:
+    level, path, log_format = settings["log_level"], settings["log_path"], settings["log_format"]
+    try:
+        logs.set_up(level, path, log_format)
+    except ConfigError as error:
+        # The message blames the variable; the path may have come another way.
+        raise ConfigError(error.message.replace("LOG_PATH", settings.place("log_path") or "LOG_PATH", 1)) from None
+    logger.debug("ie_serving_py arguments: %s", settings.arguments())
+    logger.debug("Environment variables: %s", seen_variables(environment))
+    for variable in unknown_variables(environment):
+        logger.warning("%s is set, but there is no such option", variable)
+    logger.info("Log level set: %s", level)
+
+
 def _fatal(message: str) -> int:
     print("error:", " ".join(message.split()), file=sys.stderr)
     return EXIT_FATAL
-
-
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser that complains in one line. Options cannot be abbreviated: a later one might clash."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"error: {' '.join(message.split())} (see '{self.prog} --help')\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    called = Path(sys.argv[0]).name
-    program = called if called in ("ovms", "ie_serving") else "ovms"
-    parser = _Parser(prog=program, description=DESCRIPTION, epilog=EXAMPLE)
-    parser.add_argument("--version", action="version", version=_versions(), help="print the versions and exit")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    hint = f"serve one model; all its options: {program} model --help"
-    model = commands.add_parser("model", help=hint, description=DESCRIPTION, epilog=EXAMPLE)
-    _add_model_options(model.add_argument_group("the model"))
-    _add_server_options(model.add_argument_group("the server"))
-    return parser
-
-
-def _add_model_options(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--model_name", required=True, type=_text, metavar="NAME", help="the name clients ask for")
-    add(
-        "--model_path", required=True, type=_text, metavar="PATH",
-        help="folder with one numbered folder per version, or one model file "
-        "(.xml, .onnx, .tflite, .pdmodel, .pb), which is served as version 1",
-    )  # fmt: skip
-    add(
-        "--model_version_policy", default='{"latest": {"num_versions": 1}}', metavar="JSON",
-        help='which versions to serve: {"latest": {"num_versions": 1}} (the default), '
-        '{"specific": {"versions": [1, 3]}} or {"all": {}}',
-    )  # fmt: skip
-    add(
-        "--nireq", type=_count(0), default=0, metavar="N",
-        help="infer requests per version, that is how many requests it computes at once; "
-        "0 (the default) lets the device choose",
-    )  # fmt: skip
-    add(
-        "--target_device", type=_text, default="CPU", metavar="DEVICE",
-        help="OpenVINO device: CPU (the default), GPU, AUTO, MULTI:GPU,CPU, ...",
-    )  # fmt: skip
-    add(
-        "--plugin_config", default="{}", metavar="JSON",
-        help='OpenVINO properties for the device, such as {"NUM_STREAMS": 2, "INFERENCE_NUM_THREADS": 4}',
-    )  # fmt: skip
-
-
-def _add_server_options(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--port", type=_port, default=GrpcConfig.port, help="gRPC port (default %(default)d); 0 takes any free one")
-    add(
-        "--grpc_bind_address", type=_text, default=GrpcConfig.bind_address, metavar="ADDRESS",
-        help="address to listen on (default %(default)s, which is every IPv4 and IPv6 address)",
-    )  # fmt: skip
-    add(
-        "--grpc_workers", type=_count(1), metavar="N",
-        help="threads for gRPC requests; each waits for an infer request and its result, so fewer than --nireq "
-        "leave some idle (default: two per core, at least 4 and at least --nireq)",
-    )  # fmt: skip
-    add("--rest_port", type=int, default=0, metavar="PORT", help="only 0: this version has no REST")
-    add("--rest_workers", type=_count(1), default=1, metavar="N", help="accepted, without effect: there is no REST")
-    add(
-        "--strict_dtypes", action="store_true",
-        help="refuse inputs of another dtype than the model's, instead of converting them",
-    )  # fmt: skip
-    add(
-        "--drain_seconds", type=_seconds, default=ServerConfig.drain_seconds, metavar="S",
-        help="how long requests under way may go on when the server is told to stop (default %(default)g)",
-    )  # fmt: skip
-
-
-def _server_config(arguments: argparse.Namespace, environment: Mapping[str, str]) -> ServerConfig:
-    if arguments.rest_port > 0:
-        raise ConfigError("--rest_port: this version has no REST, only gRPC; leave the option out or set it to 0")
-    model = ModelConfig(
-        name=arguments.model_name,
-        base_path=arguments.model_path,
-        version_policy=_from_json("--model_version_policy", arguments.model_version_policy, parse_policy),
-        nireq=arguments.nireq,
-        target_device=arguments.target_device,
-        plugin_config=_from_json("--plugin_config", arguments.plugin_config, parse_plugin_config),
-    )
-    grpc = GrpcConfig(
-        port=arguments.port,
-        bind_address=arguments.grpc_bind_address,
-        workers=arguments.grpc_workers or default_grpc_workers(model.nireq),
-    )
-    log_level, log_path = _logging(environment)
-    return ServerConfig(
-        models=(model,),
-        grpc=grpc,
-        strict_dtypes=arguments.strict_dtypes,
-        serialization=_serialization(environment),
-        drain_seconds=arguments.drain_seconds,
-        log_level=log_level,
-        log_path=log_path,
-    )
-
-
-def _from_json(option: str, text: str, read: Callable[[object], T]) -> T:
-    try:
-        return read(json.loads(text))
-    except json.JSONDecodeError as error:
-        line = f"line {error.lineno} " if error.lineno > 1 else ""
-        where = f"{error.msg.removesuffix(' at')} at {line}column {error.colno}"
-        raise ConfigError(f"{option}: not valid JSON: {where}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{option}: {error.message}") from None
-
-
-def _logging(environment: Mapping[str, str]) -> tuple[str, str | None]:
-    return logs.level_name(environment.get("LOG_LEVEL")), environment.get("LOG_PATH") or None
-
-
-def _serialization(environment: Mapping[str, str]) -> Serialization:
-    chosen = environment.get("SERIALIZATION_FUNCTION")
-    return "append_array" if chosen == "_prepare_output_as_AppendArrayToTensorProto" else "make_tensor_proto"
 
 
 def _versions() -> str:
@@ -227,34 +137,3 @@ def _versions() -> str:
     except importlib.metadata.PackageNotFoundError:
         openvino = "not installed"
     return f"ovms {__version__} (OpenVINO {openvino})"
-
-
-def _text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("must not be empty")
-    return text
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number, 0 to 65535")
-    return int(text)
-
-
-def _count(least: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {least} or more")
-        return int(text)
-
-    return whole_number
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
-    return seconds

@@ -1,11 +1,31 @@
 """Logging: where lines go, what they look like, how many there are."""
 
+import json
 import logging
+import time
+from typing import Final
 
 from ovms.errors import ConfigError
 
-FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
-LEVELS = ("DEBUG", "INFO", "ERROR")
+FORMAT: Final = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+LEVELS: Final = ("DEBUG", "INFO", "ERROR")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, and a traceback as error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as its line."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)  # ASCII only: a name from outside cannot break the line
 
 
 def level_name(text: str | None) -> str:
@@ -14,8 +34,8 @@ def level_name(text: str | None) -> str:
     return name if name in LEVELS else "INFO"
 
 
-def set_up(level: str, path: str | None) -> None:
-    """Send log lines to stderr and, with a path, also to the end of that file.
+def set_up(level: str, path: str | None, log_format: str = "text") -> None:
+    """Send log lines to stderr and, with a path, also to the end of that file, as text or as JSON.
 
     ``level`` holds for the server's own loggers. Libraries are heard from WARNING up only: some
     of them write headers and credentials at DEBUG. Raises ConfigError if the file cannot be written.
@@ -26,5 +46,8 @@ def set_up(level: str, path: str | None) -> None:
             handlers.append(logging.FileHandler(path, errors="backslashreplace"))
         except OSError as error:
             raise ConfigError(f"LOG_PATH: {path}: cannot be written: {error.strerror}") from None
-    logging.basicConfig(level=logging.WARNING, format=FORMAT, handlers=handlers, force=True)
+    formatter = JsonFormatter() if log_format == "json" else logging.Formatter(FORMAT)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.getLogger("ovms").setLevel(level)

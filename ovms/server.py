@@ -9,19 +9,21 @@ from typing import Final
 
 from ovms import _native
 from ovms.api.health import Health
+from ovms.api.reload import ReloadConfig
 from ovms.api.tfs import TensorFlowServing
-from ovms.config import ModelConfig, ServerConfig
-from ovms.core.loader import LoaderFactory
+from ovms.config import ServerConfig
 from ovms.core.manager import Manager
-from ovms.core.servable import State
 from ovms.errors import Code, ServingError
 from ovms.frontends.grpcio import GrpcFrontEnd
-from ovms.runtime.loader import ModelLoader
-from ovms.storage import Storage
+from ovms.frontends.listening import check_endpoint
+from ovms.model_set import ModelSet
+from ovms.runtime.loader import Runtime
+from ovms.runtime.priority import LoadPriority
 from ovms.storage.source import StorageSource
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-POLL_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.02
+PENDING_POLLS: Final = 3
 # `timeout`, for one, sends its signal to the process and then to the process group: that is one wish, not two.
 SAME_SIGNAL_SECONDS: Final = 0.1
 # For freeing memory, also when the requests took all the time there was.
@@ -36,59 +38,87 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         """Build everything and take the port; ServingError if the configuration cannot work."""
         self._config = config
-        self._core = _native.Core()
-        self._source: StorageSource[_native.Model] = StorageSource(config.models, self._loader_factory)
+        priority = LoadPriority()
+        runtime = Runtime(config.cache_dir, config.cpu_extension, around_load=priority.loading)
+        runtime.core()  # finds out now whether the extension library can be loaded
+        logger.info("CPUs: %s", runtime.cpus)
+        if not priority.possible:
+            logger.debug("Models load at normal priority: this process may not lower it and raise it again")
         self._registry = _native.Registry()
-        self._manager: Manager[_native.Model] = Manager(self._registry)
-        self._health = Health(model.name for model in config.models)
-        self._manager.add_listener(self._health.on_state)
-        self._source.connect(self._manager.set_aspired)
-        self._front_end = GrpcFrontEnd(
-            config, self._registry, TensorFlowServing(self._registry, self._manager), self._health.servicer
+        self._manager: Manager[_native.Model] = Manager(
+            self._registry, load_threads=config.load_threads, prepare_load_thread=priority.prepare_thread
         )
+        self._health = Health()
+        self._manager.add_listener(self._health.on_state)
+        source: StorageSource[_native.Model] = StorageSource(
+            lambda model, storage: runtime.loader_factory(model, storage.fetch), config.poll_seconds
+        )
+        source.connect(self._manager.set_aspired)
+        self._models = ModelSet(config, source, self._manager, self._health)
+        self._front_end: GrpcFrontEnd | None = None
+        check_endpoint(config.grpc)
+        if not config.wait_for_models:
+            self._front_end = self._make_front_end()
 
     @property
     def port(self) -> int:
-        """The gRPC port that was taken."""
-        return self._front_end.port
+        """The gRPC port that was taken; 0 as long as none is."""
+        return self._front_end.port if self._front_end else 0
 
     def start(self, stopping: threading.Event) -> None:
         """Load the models and open the port; returns once each was tried, or when ``stopping`` is set.
 
-        ServingError if a model has nothing that can be served.
+        ServingError if nothing can be served and nothing could change that.
         """
-        self._source.look()
-        self._front_end.start()  # only now: the first answer knows of every model
-        while not self._manager.wait_until_settled(POLL_SECONDS):
-            if stopping.is_set():
+        self._models.start()
+        if self._front_end:
+            self._front_end.start()  # only now: the first answer knows of every model
+        # What is being copied at this moment gets the time of a few looks, not more.
+        patience = time.monotonic() + PENDING_POLLS * max(self._config.poll_seconds, 1.0)
+        while not (self._models.tried() or (time.monotonic() > patience and self._manager.wait_until_settled(0))):
+            if stopping.wait(POLL_SECONDS):
                 return
-        for model in self._config.models:
-            self._require_available(model)
+        self._require_models()
+        if not self._front_end:
+            self._front_end = self._make_front_end()
+            self._front_end.start()
         # The line that scripts wait for: from here on predictions are answered.
-        names = [model.name for model in self._config.models]
+        names = [model.name for model in self._models.models()]
         logger.info("gRPC server listens on port %d and will be serving models: %s", self.port, names)
-
-    def _loader_factory(self, model: ModelConfig, storage: Storage) -> LoaderFactory[_native.Model]:
-        return lambda servable: ModelLoader(self._core, servable, model, storage.fetch)
 
     def stop(self) -> bool:
         """Drain and unload within ``drain_seconds``; True if all came to its end, False if something still runs."""
         deadline = time.monotonic() + self._config.drain_seconds
         self._health.drain()
-        drained = self._front_end.stop(self._config.drain_seconds)
+        self._models.stop()
+        drained = self._front_end is None or self._front_end.stop(max(0.0, deadline - time.monotonic()))
         if not drained:
             logger.warning("Requests still under way after %g s were cut off", self._config.drain_seconds)
         return self._manager.stop(max(deadline - time.monotonic(), UNLOAD_SECONDS)) and drained
 
-    def _require_available(self, model: ModelConfig) -> None:
-        states = self._manager.status(model.name)
-        if any(state.state is State.AVAILABLE for state in states):
+    def _make_front_end(self) -> GrpcFrontEnd:
+        return GrpcFrontEnd(
+            self._config,
+            self._registry,
+            TensorFlowServing(self._registry, self._manager),
+            ReloadConfig(self._models),
+            self._health.servicer,
+        )
+
+    def _require_models(self) -> None:
+        """Go on without a model that has no version as long as a look at its folder may still find one."""
+        causes = self._models.without_version()
+        for name, cause in causes.items():
+            logger.warning("Model %s: %s", name, cause)
+        if self._config.poll_seconds > 0 or len(causes) < len(self._models.models()):
             return
-        causes = "; ".join(f"version {state.id.version}: {state.error_message}" for state in states)
+        if self._config.config_path is None:
+            raise ServingError(Code.FAILED_PRECONDITION, "; ".join(f"model {n}: {c}" for n, c in causes.items()))
+        listed = "; ".join(f"model {name}: {cause}" for name, cause in causes.items())
         raise ServingError(
             Code.FAILED_PRECONDITION,
-            f"model {model.name}: no version in {model.base_path} can be served: "
-            + (causes or "the version policy selects none of those there"),
+            "Could not access any of provided models. Server will exit now. "
+            + (listed or f"{self._config.config_path} names none, and is not watched"),
         )
 
 

@@ -36,9 +36,12 @@ ALLOWED = {
         "frontends",
         "runtime",
         "storage",
+        "model_set",
         "_native",
     },
-    "cli": {"core", "config", "errors", "logs", "server"},
+    "model_set": {"core", "config", "errors", "api", "storage"},
+    "check": {"core", "config", "errors", "storage", "runtime"},
+    "cli": {"core", "config", "errors", "logs", "server", "check"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -23,6 +23,24 @@ def _load_openvino() -> None:
 
 _load_openvino()
 
-from ovms._native.serving import Core, Model, Registry, TensorSpec, keep_freed_memory, openvino_version, predict  # noqa: E402
+from ovms._native.serving import (  # noqa: E402
+    CallTrace,
+    Core,
+    Model,
+    Registry,
+    TensorSpec,
+    keep_freed_memory,
+    openvino_version,
+    predict,
+)
 
-__all__ = ["Core", "Model", "Registry", "TensorSpec", "keep_freed_memory", "openvino_version", "predict"]
+__all__ = [
+    "CallTrace",
+    "Core",
+    "Model",
+    "Registry",
+    "TensorSpec",
+    "keep_freed_memory",
+    "openvino_version",
+    "predict",
+]

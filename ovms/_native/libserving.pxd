@@ -34,28 +34,39 @@ cdef extern from "infer_pool.hpp" namespace "ovms" nogil:
 
     Deadline deadline_after(double)
 
-    cdef cppclass InferPool:
-        size_t size()
 
+cdef extern from "load_options.hpp" namespace "ovms" nogil:
+    cdef cppclass Preprocessing:
+        string layout
+        string precision
+        string color_format
+        vector[float] mean
+        vector[float] scale
 
-cdef extern from "model.hpp" namespace "ovms" nogil:
     cdef cppclass LoadOptions:
         string device
         cmap[string, string] config
         uint32_t nireq
+        size_t max_queue
         cmap[string, string] input_names
         cmap[string, string] output_names
+        cmap[string, string] shapes
+        cmap[string, Preprocessing] preprocessing
+        int64_t batch
+        uint32_t compiled_shapes
 
+
+cdef extern from "model.hpp" namespace "ovms" nogil:
     cdef cppclass CModel "ovms::Model":
         const string& name()
         int64_t version()
         const Signature& signature()
-        InferPool& pool()
+        uint32_t nireq()
+        uint32_t streams()
+        uint32_t compilations()
         uint32_t pins()
         cbool wait_unused(Deadline)
         void unload() except +
-
-    Status load_model(OvCore&, const string&, int64_t, const string&, const LoadOptions&, shared_ptr[CModel]&) except +
 
 
 cdef extern from "openvino/openvino.hpp" namespace "ov" nogil:
@@ -73,6 +84,7 @@ cdef extern from "registry.hpp" namespace "ovms" nogil:
 
     cdef cppclass CRegistry "ovms::Registry":
         Status publish(shared_ptr[CModel]) except +
+        Status replace(shared_ptr[CModel]) except +
         Status withdraw(string_view, int64_t) except +
         void set_labels(string_view, const cmap[string, int64_t]&) except +
         Status find(const ModelKey&, shared_ptr[CModel]&) except +
@@ -84,10 +96,25 @@ cdef extern from "predict.hpp" namespace "ovms" nogil:
         cbool typed_lists
         cbool strict_dtypes
 
-    Status c_predict "ovms::predict"(const CRegistry&, const uint8_t*, size_t, Deadline, const PredictOptions&, const ByteSink&)
+    cdef cppclass TimePoint "ovms::Clock::time_point":
+        TimePoint()
+
+    cdef cppclass Trace:
+        TimePoint began
+        TimePoint leased
+        TimePoint bound
+        TimePoint inferred
+        TimePoint packed
+        shared_ptr[const CModel] model
+
+    double milliseconds_between(const TimePoint&, const TimePoint&)
+    Status c_predict "ovms::predict"(const CRegistry&, const uint8_t*, size_t, Deadline, const PredictOptions&, const ByteSink&,
+                                     Trace*)
 
 
-cdef extern from "model.hpp" namespace "ovms" nogil:
+cdef extern from "load.hpp" namespace "ovms" nogil:
+    Status load_model(OvCore&, const string&, int64_t, const string&, const LoadOptions&, shared_ptr[CModel]&) except +
+    void c_prepare_core "ovms::prepare_core"(OvCore&, const string&, const string&) except +
     string openvino_version_text() except +
 
 

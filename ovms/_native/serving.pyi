@@ -1,6 +1,27 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Protocol, final
+
+class Preprocessing(Protocol):
+    @property
+    def layout(self) -> str | None: ...
+    @property
+    def precision(self) -> str | None: ...
+    @property
+    def color_format(self) -> str | None: ...
+    @property
+    def mean(self) -> Sequence[float]: ...
+    @property
+    def scale(self) -> Sequence[float]: ...
+
+@dataclass(frozen=True, slots=True)
+class CallTrace:
+    name: str
+    version: int
+    waited: float | None
+    bound: float | None
+    inferred: float | None
+    packed: float | None
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -20,6 +41,10 @@ class Model:
     @property
     def nireq(self) -> int: ...
     @property
+    def streams(self) -> int: ...
+    @property
+    def compilations(self) -> int: ...
+    @property
     def in_use(self) -> int: ...
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...
@@ -30,6 +55,7 @@ class Model:
 
 @final
 class Core:
+    def __init__(self, *, cache_dir: str = "", extension: str = "") -> None: ...
     def load(
         self,
         name: str,
@@ -41,12 +67,18 @@ class Core:
         nireq: int = 0,
         input_names: Mapping[str, str] | None = None,
         output_names: Mapping[str, str] | None = None,
+        shapes: Mapping[str, str] | None = None,
+        batch: int = 0,
+        compiled_shapes: int = 0,
+        preprocessing: Mapping[str, Preprocessing] | None = None,
+        max_queue: int | None = None,
     ) -> Model: ...
     def devices(self) -> list[str]: ...
 
 @final
 class Registry:
     def publish(self, model: Model) -> None: ...
+    def replace(self, model: Model) -> None: ...
     def withdraw(self, name: str, version: int) -> None: ...
     def set_labels(self, name: str, labels: Mapping[str, int]) -> None: ...
     def resolve(self, name: str, version: int = 0, label: str | None = None) -> Model: ...
@@ -59,6 +91,7 @@ def predict(
     *,
     typed_lists: bool = False,
     strict_dtypes: bool = False,
+    trace: Callable[[CallTrace], object] | None = None,
 ) -> bytes: ...
 def keep_freed_memory() -> None: ...
 def openvino_version() -> str: ...

@@ -13,8 +13,8 @@ from libcpp.string_view cimport string_view
 
 from ovms._native.libcodec cimport ByteSink, Status, info
 from ovms._native.libserving cimport (
-    c_keep_freed_memory, CModel, CRegistry, CTensorSpec, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, c_predict, deadline_after,
-    load_model, openvino_version_text,
+    CModel, CRegistry, CTensorSpec, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, Preprocessing, TimePoint, Trace,
+    c_keep_freed_memory, c_predict, c_prepare_core, deadline_after, load_model, milliseconds_between, openvino_version_text,
 )
 
 import dataclasses
@@ -79,8 +79,18 @@ cdef class Model:
 
     @property
     def nireq(self):
-        """How many infer requests the model has."""
-        return self.model.get().pool().size()
+        """How many infer requests the model has; one compiled apart for each shape: each of these."""
+        return self.model.get().nireq()
+
+    @property
+    def streams(self):
+        """How many inferences OpenVINO really runs at once; 0 if the device does not say."""
+        return self.model.get().streams()
+
+    @property
+    def compilations(self):
+        """How often the model was compiled so far: once, or with compiled_shapes once for each shape that was met."""
+        return self.model.get().compilations()
 
     @property
     def in_use(self):
@@ -119,25 +129,57 @@ cdef class Core:
 
     cdef OvCore core
 
+    def __init__(self, *, str cache_dir="", str extension=""):
+        """cache_dir: folder for compiled models. extension: a library with operations of one's own.
+
+        ServingError with OpenVINO's words if either is of no use.
+        """
+        cdef string c_cache = _bytes(cache_dir)
+        cdef string c_extension = _bytes(extension)
+        try:
+            with nogil:
+                c_prepare_core(self.core, c_cache, c_extension)
+        except RuntimeError as error:
+            raise ServingError(Code.FAILED_PRECONDITION, str(error)) from None
+
     def load(self, str name, int64_t version, str path, *, str device="CPU", config=None, int nireq=0,
-             input_names=None, output_names=None):
+             input_names=None, output_names=None, shapes=None, int64_t batch=0, int compiled_shapes=0,
+             preprocessing=None, max_queue=None):
         """Reads and compiles the model at path: a file, or a TensorFlow SavedModel's folder.
 
         config: OpenVINO properties as text. nireq 0: OpenVINO's optimal number of infer requests. input_names and
-        output_names map the model's tensor names to public ones. ServingError carries OpenVINO's own words.
+        output_names map the model's tensor names to public ones. shapes: input name (or "" for the only one) to "auto" or
+        a shape in OpenVINO's words. batch 0: the model's own, -1: any. compiled_shapes 0: auto makes dimensions dynamic;
+        N: each shape is compiled apart, the last N are kept. preprocessing: input name (or "") to an object with layout,
+        precision, color_format (text or None), mean and scale (floats). max_queue: how many requests may wait; None: any
+        number. ServingError carries OpenVINO's own words.
         """
         cdef LoadOptions options
+        cdef Preprocessing steps
         cdef Model model = Model.__new__(Model)
         cdef string c_name = _bytes(name)
         cdef string c_path = _bytes(path)
         cdef Status status
-        if nireq < 0:
-            raise ServingError(Code.INVALID_ARGUMENT, f"nireq is {nireq}, and must not be negative")
+        for what, value in (("nireq", nireq), ("compiled_shapes", compiled_shapes), ("max_queue", max_queue or 0)):
+            if value < 0:
+                raise ServingError(Code.INVALID_ARGUMENT, f"{what} is {value}, and must not be negative")
         options.device = _bytes(device)
         options.config = _bytes_map(config or {})
         options.nireq = nireq
         options.input_names = _bytes_map(input_names or {})
         options.output_names = _bytes_map(output_names or {})
+        options.shapes = _bytes_map(shapes or {})
+        options.batch = batch
+        options.compiled_shapes = compiled_shapes
+        if max_queue is not None:
+            options.max_queue = max_queue
+        for tensor, wanted in (preprocessing or {}).items():
+            steps.layout = _bytes(wanted.layout or "")
+            steps.precision = _bytes(wanted.precision or "")
+            steps.color_format = _bytes(wanted.color_format or "")
+            steps.mean = list(wanted.mean)
+            steps.scale = list(wanted.scale)
+            options.preprocessing[_bytes(tensor)] = steps
         with nogil:
             status = load_model(self.core, c_name, version, c_path, options, model.model)
         _check(status)
@@ -157,6 +199,10 @@ cdef class Registry:
     def publish(self, Model model not None):
         """From now on requests may get the model. ALREADY_EXISTS if its version is published."""
         _check(self.registry.publish(model.model))
+
+    def replace(self, Model model not None):
+        """Puts the model in the place of the one of its name and version; requests that have that one keep it."""
+        _check(self.registry.replace(model.model))
 
     def withdraw(self, str name, int64_t version):
         """From now on no request gets the model; those that have it keep it until they are done."""
@@ -225,11 +271,48 @@ cdef extern from "Python.h":
     void Py_DECREF(object)
 
 
-def predict(Registry registry not None, request, timeout=None, *, bint typed_lists=False, bint strict_dtypes=False):
+cdef object _call_trace(const Trace& trace):
+    if trace.model.get() == NULL:
+        return None
+    return CallTrace(
+        trace.model.get().name().decode("utf-8", "replace"),
+        trace.model.get().version(),
+        _milliseconds(trace.began, trace.leased),
+        _milliseconds(trace.leased, trace.bound),
+        _milliseconds(trace.bound, trace.inferred),
+        _milliseconds(trace.inferred, trace.packed),
+    )
+
+
+cdef object _milliseconds(const TimePoint& since, const TimePoint& until):
+    """None for a step that was not reached."""
+    cdef TimePoint never
+    if milliseconds_between(never, until) == 0:
+        return None
+    return milliseconds_between(since, until)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallTrace:
+    """Who answered a call, and the milliseconds that its steps took; None for a step that was not reached."""
+
+    name: str
+    version: int
+    waited: float
+    bound: float
+    inferred: float
+    packed: float
+
+
+def predict(Registry registry not None, request, timeout=None, *, bint typed_lists=False, bint strict_dtypes=False,
+            trace=None):
     """Answers one tensorflow.serving.PredictRequest: bytes in, bytes of a PredictResponse out.
 
-    timeout: seconds to wait for a free infer request; None waits without limit. ServingError says what is wrong.
+    timeout: seconds to wait for a free infer request; None waits without limit. trace: called with the CallTrace of a
+    call that found its model, also of one that fails. ServingError says what is wrong.
     """
+    cdef Trace steps
+    cdef Trace* wanted = NULL
     cdef Py_buffer view
     cdef Answer answer
     cdef uint8_t[SMALL] small
@@ -237,6 +320,8 @@ def predict(Registry registry not None, request, timeout=None, *, bint typed_lis
     cdef PredictOptions options
     cdef Status status
     cdef double seconds = -1.0 if timeout is None else max(0.0, timeout)
+    if trace is not None:
+        wanted = &steps
     answer.small = small
     answer.size = 0
     answer.large = NULL
@@ -246,13 +331,18 @@ def predict(Registry registry not None, request, timeout=None, *, bint typed_lis
     options.strict_dtypes = strict_dtypes
     PyObject_GetBuffer(request, &view, PyBUF_SIMPLE)
     with nogil:
-        status = c_predict(registry.registry, <const uint8_t*>view.buf, view.len, deadline_after(seconds), options, sink)
+        status = c_predict(registry.registry, <const uint8_t*>view.buf, view.len, deadline_after(seconds), options, sink,
+                           wanted)
     PyBuffer_Release(&view)
     if answer.large != NULL:
         result = <object>answer.large
         Py_DECREF(result)
     else:
         result = PyBytes_FromStringAndSize(<char*>small, answer.size)
+    if wanted != NULL:
+        found = _call_trace(steps)
+        if found is not None:
+            trace(found)
     _check(status)
     return result
 

@@ -16,6 +16,7 @@ from ovms.core.servable import ServableState, State
 SERVICES: Final = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class _Servicer(health.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
@@ -63,24 +64,47 @@ class _Servicer(health.HealthServicer):  # type: ignore[misc]  # grpc_health has
 class Health:
     """Keeps grpc.health.v1's statuses equal to the state of the models."""
 
-    def __init__(self, models: Iterable[str]) -> None:
+    def __init__(self) -> None:
+        """Of a server that has no models, and is not ready until ``set_models`` has said so."""
         self.servicer = _Servicer()
-        self._available: dict[str, set[int]] = {name: set() for name in models}
-        self._publish("", *SERVICES, *self._available, status=_NOT_SERVING)
+        self._lock = threading.Lock()
+        self._configured: frozenset[str] = frozenset()
+        self._available: dict[str, set[int]] = {}
+        self._publish("", *SERVICES, status=_NOT_SERVING)
+
+    def set_models(self, models: Iterable[str]) -> None:
+        """Take in which models are configured: those alone decide whether the server is ready."""
+        with self._lock:
+            before, self._configured = self._configured, frozenset(models)
+            for name in self._configured:
+                self._publish_model(name)
+            self._publish(*(before - self._configured), status=_UNKNOWN)
+            self._publish_server()
 
     def on_state(self, state: ServableState) -> None:
         """Take in a published state of a servable: a state listener of the manager."""
-        available = self._available.setdefault(state.id.name, set())
-        if state.state is State.AVAILABLE:
-            available.add(state.id.version)
-        else:
-            available.discard(state.id.version)
-        self._publish(state.id.name, status=_SERVING if available else _NOT_SERVING)
-        self._publish("", *SERVICES, status=_SERVING if all(self._available.values()) else _NOT_SERVING)
+        with self._lock:
+            available = self._available.setdefault(state.id.name, set())
+            if state.state is State.AVAILABLE:
+                available.add(state.id.version)
+            else:
+                available.discard(state.id.version)
+            if not available:
+                del self._available[state.id.name]
+            if state.id.name in self._configured:
+                self._publish_model(state.id.name)
+                self._publish_server()
 
     def drain(self) -> None:
         """Report NOT_SERVING everywhere from now on, and end the streams of those who watch."""
         self.servicer.drain()
+
+    def _publish_model(self, name: str) -> None:
+        self._publish(name, status=_SERVING if name in self._available else _NOT_SERVING)
+
+    def _publish_server(self) -> None:
+        ready = all(name in self._available for name in self._configured)
+        self._publish("", *SERVICES, status=_SERVING if ready else _NOT_SERVING)
 
     def _publish(self, *services: str, status: int) -> None:
         for service in services:

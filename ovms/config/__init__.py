@@ -1,5 +1,6 @@
 """What a server is told: values, and how they are read from text and files."""
 
+from ovms.config.file import ConfigFile, inspect_config, read_config
 from ovms.config.plugin_config import parse_plugin_config
 from ovms.config.values import (
     AUTO,
@@ -16,6 +17,7 @@ from ovms.config.values import (
 __all__ = [
     "AUTO",
     "ONLY_INPUT",
+    "ConfigFile",
     "GrpcConfig",
     "LogFormat",
     "ModelConfig",
@@ -23,5 +25,7 @@ __all__ = [
     "Serialization",
     "ServerConfig",
     "default_grpc_workers",
+    "inspect_config",
     "parse_plugin_config",
+    "read_config",
 ]

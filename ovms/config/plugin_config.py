@@ -4,6 +4,7 @@ import logging
 import math
 from typing import Final
 
+from ovms.config.secret import masked
 from ovms.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ def parse_plugin_config(options: object) -> dict[str, str]:
         if key in properties:
             raise ConfigError(f"{given_as[key]} and {old_key} are the same property, {key}; keep one of them")
         if (key, value) != (old_key, text):
-            logger.info("plugin_config: using %s=%s for %s=%s, its former name", key, value, old_key, text)
+            new, old = masked(key, value), masked(key, text)
+            logger.info("plugin_config: using %s=%s for %s=%s, its former name", key, new, old_key, old)
         given_as[key] = old_key
         properties[key] = value
     return properties

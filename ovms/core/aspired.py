@@ -7,14 +7,14 @@ from typing import Generic, TypeVar
 from ovms.core.loader import LoaderFactory
 from ovms.core.servable import Servable
 
-S = TypeVar("S", bound=Servable)
+S_co = TypeVar("S_co", bound=Servable, covariant=True)
 
 
 @dataclass(frozen=True)
-class AspiredVersion(Generic[S]):
+class AspiredVersion(Generic[S_co]):
     """One version that should be served."""
 
-    factory: LoaderFactory[S]
+    factory: LoaderFactory[S_co]
     """Makes its loader."""
 
     revision: Hashable = None
@@ -25,10 +25,10 @@ class AspiredVersion(Generic[S]):
 
 
 @dataclass(frozen=True)
-class AspiredVersions(Generic[S]):
+class AspiredVersions(Generic[S_co]):
     """Everything that is wanted for one name."""
 
-    versions: Mapping[int, AspiredVersion[S]] = field(default_factory=dict)
+    versions: Mapping[int, AspiredVersion[S_co]] = field(default_factory=dict)
     """By version number; a version that is missing is not wanted any more."""
 
     labels: Mapping[str, int] = field(default_factory=dict)

@@ -1,9 +1,8 @@
 """What says which versions of a model should exist."""
 
-from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
-from ovms.core.loader import LoaderFactory
+from ovms.core.aspired import AspiredVersions
 from ovms.core.servable import Servable
 
 S_co = TypeVar("S_co", bound=Servable, covariant=True)
@@ -11,13 +10,13 @@ S_contra = TypeVar("S_contra", bound=Servable, contravariant=True)
 
 
 class AspiredVersionsCallback(Protocol[S_contra]):
-    """Takes the whole set of versions that should exist for a name from now on.
+    """Takes everything that should exist for a name from now on.
 
-    ``Manager.set_aspired`` is one. A version that is missing from the mapping is no longer
-    wanted; repeating the same set changes nothing.
+    ``Manager.set_aspired`` is one. A version that is missing is no longer wanted; repeating the
+    same wish changes nothing, but lets a version that failed to load be tried again in time.
     """
 
-    def __call__(self, name: str, versions: Mapping[int, LoaderFactory[S_contra]], /) -> None: ...
+    def __call__(self, name: str, wanted: AspiredVersions[S_contra], /) -> None: ...
 
 
 class Source(Protocol[S_co]):

@@ -9,10 +9,11 @@ from typing import Any, Final, NoReturn, Protocol
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from ovms._native import Registry, predict
+from ovms._native import Registry
 from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError
 from ovms.frontends.listening import check_endpoint
+from ovms.frontends.prediction import Predict, make_predict
 from ovms.frontends.status import GRPC_STATUS, capped
 from ovms.frontends.worker_threads import WorkerThreads
 
@@ -22,7 +23,6 @@ MODEL_SERVICE: Final = "tensorflow.serving.ModelService"
 # Calls of these services that are not offered. Named, so that they get the answer clients of ie_serving know.
 _UNIMPLEMENTED: Final = {
     PREDICTION_SERVICE: ("Classify", "Regress", "MultiInference"),
-    MODEL_SERVICE: ("HandleReloadConfigRequest",),
 }
 
 COLD_THREADS: Final = 2
@@ -32,6 +32,8 @@ STOP_SECONDS: Final = 0.2
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[bytes, grpc.ServicerContext], bytes]
+ReloadCall = Callable[[bytes, float | None], bytes]
+"""A ReloadConfigRequest and the seconds it may take -> a ReloadConfigResponse."""
 
 
 class ColdCalls(Protocol):
@@ -44,23 +46,37 @@ class ColdCalls(Protocol):
 class GrpcFrontEnd:
     """A grpcio server; made, started and stopped once. Making it takes the port."""
 
-    def __init__(self, config: ServerConfig, registry: Registry, cold_calls: ColdCalls, health_servicer: Any) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        registry: Registry,
+        cold_calls: ColdCalls,
+        reload: ReloadCall,
+        health_servicer: Any,
+    ) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
         check_endpoint(config.grpc)
         self._workers = WorkerThreads(config.grpc.workers)
         # Threads of their own: health and status have to be told also while every worker computes. grpcio takes
         # nothing but this class for the pool of a single method.
         self._cold_workers = ThreadPoolExecutor(COLD_THREADS, thread_name_prefix="grpc-cold")
+        # One more: a reload takes as long as the models it loads.
+        self._reload_worker = ThreadPoolExecutor(1, thread_name_prefix="grpc-reload")
         self._server = grpc.server(self._workers, options=_channel_options(config.grpc.max_message_bytes))
         methods: dict[str, dict[str, Answer]] = {
             PREDICTION_SERVICE: {
-                "Predict": _answer("Predict", _predict(registry, config)),
+                "Predict": _answer("Predict", _predict(make_predict(registry, config))),
                 "GetModelMetadata": self._cold("GetModelMetadata", cold_calls.get_model_metadata),
             },
-            MODEL_SERVICE: {"GetModelStatus": self._cold("GetModelStatus", cold_calls.get_model_status)},
+            MODEL_SERVICE: {
+                "GetModelStatus": self._cold("GetModelStatus", cold_calls.get_model_status),
+                "HandleReloadConfigRequest": _on(
+                    self._reload_worker, _answer("HandleReloadConfigRequest", _reload(reload))
+                ),
+            },
         }
         for service, answers in methods.items():
-            answers.update(dict.fromkeys(_UNIMPLEMENTED[service], _on(self._cold_workers, _not_implemented)))
+            answers.update(dict.fromkeys(_UNIMPLEMENTED.get(service, ()), _on(self._cold_workers, _not_implemented)))
             # Without serializers grpcio hands over and takes bytes: its protobuf never sees the message.
             handlers = {name: grpc.unary_unary_rpc_method_handler(answer) for name, answer in answers.items()}
             self._server.add_registered_method_handlers(service, handlers)
@@ -86,6 +102,7 @@ class GrpcFrontEnd:
             self._server.stop(None)
         self._workers.shutdown(wait=False)
         self._cold_workers.shutdown(wait=finished)
+        self._reload_worker.shutdown(wait=finished)
         return finished
 
     def _cold(self, name: str, call: Callable[[bytes], bytes]) -> Answer:
@@ -100,16 +117,12 @@ def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
     ]
 
 
-def _predict(registry: Registry, config: ServerConfig) -> Answer:
-    typed_lists = config.serialization == "append_array"
-    strict_dtypes = config.strict_dtypes
+def _predict(predict: Predict) -> Answer:
+    return lambda request, context: predict(request, context.time_remaining())
 
-    def call(request: bytes, context: grpc.ServicerContext) -> bytes:
-        return predict(
-            registry, request, context.time_remaining(), typed_lists=typed_lists, strict_dtypes=strict_dtypes
-        )
 
-    return call
+def _reload(reload: ReloadCall) -> Answer:
+    return lambda request, context: reload(request, context.time_remaining())
 
 
 def _answer(name: str, call: Answer) -> Answer:

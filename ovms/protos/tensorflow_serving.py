@@ -1,8 +1,9 @@
 """The TensorFlow Serving messages of status and metadata calls, as google.protobuf classes.
 
 Field numbers and types: model.proto, get_model_metadata.proto and get_model_status.proto of tensorflow/serving, and
-meta_graph.proto, tensor_shape.proto of tensorflow. The classes live in a descriptor pool of their own, so that a
-process that also imports ``tensorflow_serving`` (or another copy of these messages) sees no conflict.
+meta_graph.proto, tensor_shape.proto of tensorflow; model_management.proto, model_server_config.proto and
+file_system_storage_path_source.proto of tensorflow/serving. The classes live in a descriptor pool of their own, so that
+a process that also imports ``tensorflow_serving`` (or another copy of these messages) sees no conflict.
 
 PredictRequest and PredictResponse are not here: the data plane reads and writes them without message objects.
 """
@@ -14,6 +15,7 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_fa
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _SCALARS: Final = {
     "int32": _FIELD.TYPE_INT32,
+    "uint32": _FIELD.TYPE_UINT32,
     "int64": _FIELD.TYPE_INT64,
     "bool": _FIELD.TYPE_BOOL,
     "string": _FIELD.TYPE_STRING,
@@ -35,6 +37,28 @@ _SERVING: Final[dict[str, list[tuple[str, ...]]]] = {
     "StatusProto": [("error_code", "1", "int32"), ("error_message", "2", "string")],
     "ModelVersionStatus": [("version", "1", "int64"), ("state", "2", "int32"), ("status", "3", "StatusProto")],
     "GetModelStatusResponse": [("model_version_status", "1", "ModelVersionStatus", "repeated")],
+    "Latest": [("num_versions", "1", "uint32")],
+    "All": [],
+    "Specific": [("versions", "1", "int64", "repeated")],
+    "ServableVersionPolicy": [
+        ("latest", "100", "Latest", "oneof:policy_choice"),
+        ("all", "101", "All", "oneof:policy_choice"),
+        ("specific", "102", "Specific", "oneof:policy_choice"),
+    ],
+    "ModelConfig": [
+        ("name", "1", "string"),
+        ("base_path", "2", "string"),
+        ("model_platform", "4", "string"),
+        ("model_version_policy", "7", "ServableVersionPolicy"),
+        ("version_labels", "8", "int64", "map"),
+    ],
+    "ModelConfigList": [("config", "1", "ModelConfig", "repeated")],
+    "ModelServerConfig": [
+        ("model_config_list", "1", "ModelConfigList", "oneof:config"),
+        ("custom_model_config", "2", ".google.protobuf.Any", "oneof:config"),
+    ],
+    "ReloadConfigRequest": [("config", "1", "ModelServerConfig")],
+    "ReloadConfigResponse": [("status", "1", "StatusProto")],
 }
 _TENSORFLOW: Final[dict[str, list[tuple[str, ...]]]] = {
     "Dim": [("size", "1", "int64"), ("name", "2", "string")],
@@ -64,8 +88,10 @@ def _add_field(message: descriptor_pb2.DescriptorProto, package: str, definition
             entry.options.map_entry = True
             entry.field.add(name="key", number=1, type=_FIELD.TYPE_STRING, label=_FIELD.LABEL_OPTIONAL)
             value = entry.field.add(name="value", number=2, label=_FIELD.LABEL_OPTIONAL)
-            value.type, value.type_name = field.type, field.type_name
-            field.label = _FIELD.LABEL_REPEATED
+            value.type = field.type
+            if field.type_name:
+                value.type_name = field.type_name
+            field.label, field.type = _FIELD.LABEL_REPEATED, _FIELD.TYPE_MESSAGE
             field.type_name = f".{package}.{message.name}.{entry.name}"
         else:
             oneof = modifier.removeprefix("oneof:")
@@ -108,4 +134,6 @@ GetModelMetadataResponse: Final = _message("GetModelMetadataResponse")
 GetModelStatusRequest: Final = _message("GetModelStatusRequest")
 GetModelStatusResponse: Final = _message("GetModelStatusResponse")
 ModelSpec: Final = _message("ModelSpec")
+ReloadConfigRequest: Final = _message("ReloadConfigRequest")
+ReloadConfigResponse: Final = _message("ReloadConfigResponse")
 SignatureDefMap: Final = _message("SignatureDefMap")

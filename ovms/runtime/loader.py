@@ -1,62 +1,137 @@
-"""Loads one version into the data plane."""
+"""Loads versions into the data plane."""
 
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from ovms._native import Core, Model
 from ovms.config import ModelConfig
+from ovms.core.loader import LoaderFactory
 from ovms.core.servable import ServableId
+from ovms.errors import ServingError
+from ovms.runtime.cpus import Cpus, read_cpus
 from ovms.runtime.formats import model_file
 from ovms.runtime.mapping import read_mapping
+from ovms.runtime.warmup import warm_up
+
+Fetch = Callable[[int], Path]
+"""Brings a version's files to this machine and says where they are."""
 
 logger = logging.getLogger(__name__)
+
+
+class Runtime:
+    """What all loads share: OpenVINO's cores, and the CPUs there are."""
+
+    def __init__(
+        self,
+        cache_dir: str | None = None,
+        cpu_extension: str | None = None,
+        cpus: Cpus | None = None,
+        around_load: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """``cpu_extension`` is for models that name none themselves; ``around_load`` is entered for each load."""
+        self.cpus = cpus or read_cpus()
+        self.around_load = around_load
+        self._cache_dir = cache_dir or ""
+        self._extension = cpu_extension or ""
+        self._cores: dict[str, Core] = {}
+        self._guard = threading.Lock()
+
+    def core(self, extension: str | None = None) -> Core:
+        """The core with this extension library, or the server's; ServingError if OpenVINO cannot load it.
+
+        A library's operations are known to the whole core, so every library has a core of its own.
+        """
+        path = extension or self._extension
+        with self._guard:
+            if path not in self._cores:
+                try:
+                    self._cores[path] = Core(cache_dir=self._cache_dir, extension=path)
+                except ServingError as error:
+                    what = f"cpu_extension {path}" if path else f"cache_dir {self._cache_dir}"
+                    raise ServingError(error.code, f"{what}: cannot be used: {error.message}") from None
+            return self._cores[path]
+
+    def loader_factory(self, config: ModelConfig, fetch: Fetch) -> LoaderFactory[Model]:
+        """What makes the loaders of a model's versions."""
+        return lambda servable: ModelLoader(self, servable, config, fetch)
 
 
 class ModelLoader:
     """A ``core.loader.Loader`` of OpenVINO models: finds the file, compiles it, makes its infer requests."""
 
-    def __init__(self, core: Core, servable: ServableId, config: ModelConfig, fetch: Callable[[int], Path]) -> None:
-        """``fetch(version)`` brings the version's files to this machine and says where they are."""
-        self._core = core
+    def __init__(self, runtime: Runtime, servable: ServableId, config: ModelConfig, fetch: Fetch) -> None:
+        self._runtime = runtime
         self._id = servable
         self._config = config
         self._fetch = fetch
         self._model: Model | None = None
 
     def load(self) -> Model:
-        """Read and compile the version; ServingError with OpenVINO's own words if that fails."""
+        """Read, compile and warm up the version; ServingError with OpenVINO's own words if that fails."""
         logger.info("Creating inference engine object for version: %d", self._id.version)
+        with self._runtime.around_load():
+            return self._load()
+
+    def _load(self) -> Model:
+        config = self._config
         version = self._fetch(self._id.version)
         path = model_file(version)
         names = read_mapping(version)
-        self._model = self._core.load(
+        model = self._runtime.core(config.cpu_extension).load(
             self._id.name,
             self._id.version,
             str(path),
-            device=self._config.target_device,
-            config=dict(self._config.plugin_config),
-            nireq=self._config.nireq,
+            device=config.target_device,
+            config=self._properties(),
+            nireq=config.nireq,
             input_names=names.inputs,
             output_names=names.outputs,
+            shapes=config.shapes,
+            batch=-1 if config.batch_size == "auto" else config.batch_size or 0,
+            compiled_shapes=config.compiled_shapes,
+            preprocessing=config.preprocessing,
+            max_queue=config.max_queue,
         )
         keys = {
-            "inputs": {spec.name: spec.tensor_name for spec in self._model.inputs},
-            "outputs": {spec.name: spec.tensor_name for spec in self._model.outputs},
+            "inputs": {spec.name: spec.tensor_name for spec in model.inputs},
+            "outputs": {spec.name: spec.tensor_name for spec in model.outputs},
         }
         logger.info("Matched keys for model: %s", keys)
-        logger.debug(
-            "[Model: %s, version: %d] --- %s on %s, %d infer requests",
+        logger.info(
+            "[Model: %s, version: %d] --- on %s: %s, %d infer requests",
             self._id.name,
             self._id.version,
-            path,
-            self._config.target_device,
-            self._model.nireq,
+            config.target_device,
+            f"{model.streams} streams" if model.streams else "streams unknown",
+            model.nireq,
         )
-        return self._model
+        logger.debug("[Model: %s, version: %d] --- file %s", self._id.name, self._id.version, path)
+        if config.warmup:
+            try:
+                runs = warm_up(model, config.warmup, version)
+            except BaseException:
+                model.unload()
+                raise
+            logger.info(
+                "[Model: %s, version: %d] --- warmed up by %d inferences", self._id.name, self._id.version, runs
+            )
+        self._model = model
+        return model
 
     def unload(self) -> None:
         """Free the compiled model."""
         if self._model is not None:
             self._model.unload()
             self._model = None
+
+    def _properties(self) -> dict[str, str]:
+        """The configured ones, and no more threads than the cgroup's quota lets run: OpenVINO does not know it."""
+        properties = dict(self._config.plugin_config)
+        cpus = self._runtime.cpus
+        if cpus.usable < cpus.cpuset and self._config.target_device == "CPU":
+            properties.setdefault("INFERENCE_NUM_THREADS", str(cpus.usable))
+        return properties

@@ -1,26 +1,50 @@
 """What a storage is."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from ovms.errors import Code, ServingError
 
+READY_FILE: Final = ".ready"
+"""Name of the file by which whoever writes a version can say that all of it is there."""
+
 
 class NoVersionsError(ServingError):
-    """The place is there and can be read, but holds no version (NOT_FOUND).
+    """The place can be reached and holds no version, or is not there itself (NOT_FOUND).
 
-    Its own class because it may be a mistake (a wrong path) or a wish (all versions were taken
-    away); any other error says nothing about which versions there are.
+    Its own class because it says that every version was taken away, by mistake or by wish; any other error says
+    nothing about which versions there are.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.NOT_FOUND, message)
 
 
-class Storage(Protocol):
-    """A place that holds numbered versions of one model. Both methods may block on I/O."""
+@dataclass(frozen=True)
+class FoundVersion:
+    """What one look at a storage tells of one version."""
 
-    def list_versions(self) -> list[int]:
+    version: int
+    """Its number."""
+
+    content: str
+    """A short fingerprint of all its files: another one means that something was added, taken away or replaced."""
+
+    changed: float | None
+    """When anything in it changed last, in seconds since the epoch; None if that is not known."""
+
+    ready: bool
+    """Whether a file named ``READY_FILE`` stands in the version's folder; never for a model that is one file."""
+
+    empty: bool
+    """Whether there is no file in it at all."""
+
+
+class Storage(Protocol):
+    """A place that holds numbered versions of one model. Both methods may block on I/O, and both may run at once."""
+
+    def list_versions(self) -> list[FoundVersion]:
         """Return the versions that are there now, in ascending order, at least one.
 
         Raises NoVersionsError if there is none, ServingError if the place cannot be read.
@@ -30,6 +54,7 @@ class Storage(Protocol):
     def fetch(self, version: int) -> Path:
         """Return the folder or the model file of a version on this machine, bringing it there if need be.
 
-        Raises ServingError, with NOT_FOUND for a version that is not there.
+        Lists anew only if the version is not where the last listing saw it. Raises ServingError, with NOT_FOUND for a
+        version that is not there.
         """
         ...

@@ -1,46 +1,160 @@
-"""The source of aspired versions: what the storages hold, chosen by policy."""
+"""The source of aspired versions: what the storages hold and is whole, chosen by policy."""
 
+import itertools
+import logging
+import threading
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ovms.config import ModelConfig
 from ovms.core.loader import LoaderFactory
 from ovms.core.servable import Servable
 from ovms.core.source import AspiredVersionsCallback
-from ovms.core.version_policy import choose
+from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage import open_storage
-from ovms.storage.base import Storage
+from ovms.storage.base import FoundVersion, Storage
+from ovms.storage.watched import Watched
 
 S = TypeVar("S", bound=Servable)
 
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelChanges:
+    """Names of the models that a new configuration has added, changed and removed."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
 
 class StorageSource(Generic[S]):
-    """A ``core.source.Source`` of the configured models; it looks when it is told to."""
+    """A ``core.source.Source`` of the configured models, which may change; it looks when it is told to.
+
+    Every look lists each model's storage exactly once, without a lock that anybody but another look waits for.
+    """
 
     def __init__(
-        self, models: Iterable[ModelConfig], make_factory: Callable[[ModelConfig, Storage], LoaderFactory[S]]
+        self,
+        make_factory: Callable[[ModelConfig, Storage], LoaderFactory[S]],
+        poll_seconds: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open every model's storage; ConfigError for a path that nothing can read.
+        """``make_factory`` says how versions of a model are loaded from its storage.
 
-        ``make_factory`` says how versions of a model are loaded from its storage.
+        ``poll_seconds`` is the pause between looks, for judging whether a version is whole (see ``Wholeness``);
+        ``clock`` tells the seconds since the epoch.
         """
-        self._models = [
-            (model, storage, make_factory(model, storage))
-            for model, storage in [(model, open_storage(model.base_path)) for model in models]
-        ]
+        self._make_factory = make_factory
+        self._poll_seconds = poll_seconds
+        self._clock = clock
         self._callback: AspiredVersionsCallback[S] | None = None
+        self._settings = itertools.count(1)
+        self._watched: dict[str, Watched[S]] = {}
+        # In the order in which they are taken. One look at a time: an older listing must not overtake a newer one.
+        self._looking = threading.Lock()
+        self._changing = threading.Lock()
+        # Held while calling back, so that nothing is said of a model once set_models has returned that removed it.
+        self._calling = threading.Lock()
+        # Guards what is remembered. Apart from the one above, so that whoever is called back may ask questions here.
+        self._state = threading.Lock()
 
     def connect(self, callback: AspiredVersionsCallback[S], /) -> None:
-        """Set whom to call; nothing is looked at yet."""
+        """Set whom to call; nothing is looked at yet. The callback must not call ``look`` or ``set_models``."""
         self._callback = callback
+
+    def set_models(self, models: Iterable[ModelConfig]) -> ModelChanges:
+        """Look at these models from now on, and tell what is different; all happens, or nothing.
+
+        A model whose configuration is the same is not touched. One that would be loaded in another way has all its
+        versions loaded anew, from the next look on. Nothing is called back for a removed model.
+        Raises ConfigError for a path that nothing can read and for a name that is there twice.
+        """
+        with self._changing:
+            before = self._watched
+            after: dict[str, Watched[S]] = {}
+            for model in models:
+                if model.name in after:
+                    raise ConfigError(f"model {model.name}: configured twice; expected one model of a name")
+                after[model.name] = self._watch(model, before.get(model.name))
+            changes = ModelChanges(
+                added=tuple(name for name in after if name not in before),
+                changed=tuple(name for name in after if name in before and after[name] is not before[name]),
+                removed=tuple(name for name in before if name not in after),
+            )
+            with self._calling, self._state:
+                for name in changes.changed:
+                    after[name].take_over(before[name])
+                self._watched = after
+            return changes
 
     def look(self) -> None:
         """Call back for each model with those of its versions that should be served now.
 
-        Raises ServingError for the first model whose storage holds nothing or cannot be read.
+        A storage that cannot be read is logged and leaves what was aspired; see ``problem``. If the callback raises,
+        the other models are looked at first.
         """
         if self._callback is None:
             raise RuntimeError("look() before connect()")
-        for model, storage, factory in self._models:
-            versions = choose(model.version_policy, storage.list_versions())
-            self._callback(model.name, dict.fromkeys(versions, factory))
+        failures: list[Exception] = []
+        with self._looking:
+            for watched in list(self._watched.values()):
+                now = self._clock()
+                seen = _list(watched)
+                try:
+                    self._tell(watched, seen, now, self._callback)
+                except Exception as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def problem(self, name: str) -> ServingError | None:
+        """Why the last look at a model found no versions; None if it did, or has not been made."""
+        with self._state:
+            watched = self._watched.get(name)
+            return watched.problem if watched else None
+
+    def pending(self) -> bool:
+        """Whether a model has a version that was seen, is not whole yet, and would be served if it were."""
+        with self._state:
+            return any(watched.pending() for watched in self._watched.values())
+
+    def _watch(self, model: ModelConfig, before: Watched[S] | None) -> Watched[S]:
+        if before is not None and model == before.config:
+            return before
+        if before is not None and model.base_path == before.config.base_path:
+            storage = before.storage
+        else:
+            storage = open_storage(model.base_path)
+        settings = before.settings if before is not None and before.loads_like(model) else next(self._settings)
+        return Watched(model, storage, self._make_factory(model, storage), settings, self._poll_seconds)
+
+    def _tell(
+        self,
+        watched: Watched[S],
+        seen: list[FoundVersion] | ServingError,
+        now: float,
+        callback: AspiredVersionsCallback[S],
+    ) -> None:
+        with self._calling:
+            with self._state:
+                if self._watched.get(watched.config.name) is not watched:
+                    return  # removed or changed since it was listed
+                wanted = watched.note_failure(seen, now) if isinstance(seen, ServingError) else watched.note(seen, now)
+            if wanted is not None:
+                callback(watched.config.name, wanted)
+
+
+def _list(watched: Watched[S]) -> list[FoundVersion] | ServingError:
+    try:
+        return watched.storage.list_versions()
+    except ServingError as error:
+        return error
+    except Exception as error:  # a fault in one storage must not hide the other models
+        logger.debug("Listing %s failed", watched.config.base_path, exc_info=True)
+        return ServingError(
+            Code.INTERNAL, f"{watched.config.base_path}: cannot be listed: {type(error).__name__}: {error}"
+        )

@@ -10,6 +10,7 @@ import pytest
 from ovms import _native
 from ovms.errors import Code
 from tests.models import synthetic
+from tests.native.advice import unfit, wrong_batch
 from tests.native.outcome import refused
 from tests.native.reference import (
     PredictResponse,
@@ -228,18 +229,12 @@ class TestShapes:
     @pytest.mark.parametrize(
         ("sent", "text"),
         [
-            ((1, 3, 4), "The input data is incorrect. Obtained shape [1, 3, 4], required shape [1, 3, 224, 224]"),
-            ((), "The input data is incorrect. Obtained shape [], required shape [1, 3, 224, 224]"),
-            (
-                (1, 3, 224, 0),
-                "The input data is incorrect. Obtained shape [1, 3, 224, 0], required shape [1, 3, 224, 224]",
-            ),
-            (
-                (2, 1, 224, 224),
-                "The input data is incorrect. Obtained shape [2, 1, 224, 224], required shape [1, 3, 224, 224]",
-            ),
-            ((2, 3, 224, 224), "Input batch size is incorrect. Obtained batch size 2, required batch size 1"),
-            ((0, 3, 224, 224), "Input batch size is incorrect. Obtained batch size 0, required batch size 1"),
+            ((1, 3, 4), unfit([1, 3, 4], [1, 3, 224, 224], same_rank=False)),
+            ((), unfit([], [1, 3, 224, 224], same_rank=False)),
+            ((1, 3, 224, 0), unfit([1, 3, 224, 0], [1, 3, 224, 224])),
+            ((2, 1, 224, 224), unfit([2, 1, 224, 224], [1, 3, 224, 224])),
+            ((2, 3, 224, 224), wrong_batch(2, 1)),
+            ((0, 3, 224, 224), wrong_batch(0, 1)),
         ],
     )
     def test_fixed(
@@ -251,7 +246,7 @@ class TestShapes:
     def test_the_input_is_named_when_there_are_several(self, two: None, registry: _native.Registry) -> None:
         parts = {"a": f32(np.zeros((2, 4))), "b": make_tensor("i64", (2, 5), np.zeros((2, 5), np.int64))}
         text = refused(registry, request("two", parts))
-        assert text == "The input data is incorrect. Obtained shape [2, 5], required shape [-1, 4] (input 'b')"
+        assert text == unfit([2, 5], [-1, 4], "b")
 
     def test_ranges(self, serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
         serve(synthetic.ranges(tmp_path, ((1, 8), 3, (2, 5))))
@@ -262,10 +257,10 @@ class TestShapes:
             )
         for size in ((1, 3, 1), (1, 3, 6), (1, 4, 3)):
             text = refused(registry, request("ranges", {"x": f32(np.zeros(size))}))
-            assert text == f"The input data is incorrect. Obtained shape {list(size)}, required shape [1:8, 3, 2:5]"
+            assert text == unfit(list(size), "[1:8, 3, 2:5]")
         for batch in (0, 9):
             text = refused(registry, request("ranges", {"x": f32(np.zeros((batch, 3, 3)))}))
-            assert text == f"Input batch size is incorrect. Obtained batch size {batch}, required batch size 1:8"
+            assert text == wrong_batch(batch, "1:8")
 
     def test_dynamic(self, serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
         """Growing and shrinking, small and large: the slot's own buffer and the client's take turns."""
@@ -291,7 +286,7 @@ class TestShapes:
         assert found["twice"].shape == ()
         assert found["twice"] == 6
         text = refused(registry, request("scalar", {"x": f32(TEN), "factor": f32([3])}))
-        assert text == "The input data is incorrect. Obtained shape [1], required shape [] (input 'factor')"
+        assert text == unfit([1], [], "factor", same_rank=False)
 
     @pytest.mark.parametrize(
         ("sizes", "text"),

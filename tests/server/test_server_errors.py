@@ -19,6 +19,7 @@ from server_under_test import METADATA, PATIENCE, PREDICT, STATUS, refusal, serv
 from tensor_protos import content_proto, request, shaped
 
 from tests.models import synthetic
+from tests.native.advice import unfit, wrong_batch
 
 ROW = np.zeros((1, 10), np.float32)
 
@@ -96,8 +97,6 @@ def test_metadata_fields(gallery: Gallery, fields: list[str], text: str) -> None
     assert refusal(gallery.stubs.prediction.GetModelMetadata, message) == ("INVALID_ARGUMENT", text)
 
 
-UNFIT = "The input data is incorrect. Obtained shape {}, required shape {}"
-BATCH = "Input batch size is incorrect. Obtained batch size {}, required batch size {}"
 ONES = {"a": np.ones((1, 4), np.float32), "b": np.ones((1, 4), np.int64)}
 
 
@@ -121,20 +120,20 @@ def tensor(dtype: int = 1, shape: tuple[int, ...] = (1, 10), **fields: Any) -> T
         ("add", {}, "missing inputs: ['x']. Inputs expected to be in the set {['x']}."),
         ("two", {"a": ONES["a"]}, "missing inputs: ['b']. Inputs expected to be in the set {['a', 'b']}."),
         ("two", {}, "missing inputs: ['a', 'b']. Inputs expected to be in the set {['a', 'b']}."),
-        ("add", {"x": np.zeros((1, 9), np.float32)}, UNFIT.format("[1, 9]", "[-1, 10]")),
-        ("add", {"x": np.zeros(10, np.float32)}, UNFIT.format("[10]", "[-1, 10]")),
-        ("add", {"x": np.zeros((1, 10, 1), np.float32)}, UNFIT.format("[1, 10, 1]", "[-1, 10]")),
-        ("add", {"x": np.array(1, np.float32)}, UNFIT.format("[]", "[-1, 10]")),
+        ("add", {"x": np.zeros((1, 9), np.float32)}, unfit("[1, 9]", "[-1, 10]")),
+        ("add", {"x": np.zeros(10, np.float32)}, unfit("[10]", "[-1, 10]", same_rank=False)),
+        ("add", {"x": np.zeros((1, 10, 1), np.float32)}, unfit("[1, 10, 1]", "[-1, 10]", same_rank=False)),
+        ("add", {"x": np.array(1, np.float32)}, unfit("[]", "[-1, 10]", same_rank=False)),
         ("add", {"x": tensor(shape=(1,) * 17)}, ["shape [1, 1", "more than 16 dimensions"]),
-        ("image", {"x": np.zeros((1, 3, 4), np.float32)}, UNFIT.format("[1, 3, 4]", "[1, 3, 224, 224]")),
-        ("image", {"x": np.zeros((2, 3, 224, 224), np.float32)}, BATCH.format(2, 1)),
-        ("null", {"x": np.zeros((3, 10), np.float32)}, BATCH.format(3, 1)),
-        ("null", {"x": np.zeros((0, 10), np.float32)}, BATCH.format(0, 1)),
-        ("ranges", {"x": np.zeros((5, 3, 4, 4), np.float32)}, BATCH.format(5, "1:4")),
-        ("ranges", {"x": np.zeros((1, 3, 9, 4), np.float32)}, UNFIT.format("[1, 3, 9, 4]", "[1:4, 3, 4:8, 4:8]")),
-        ("ranges", {"x": np.zeros((1, 3, 4, 3), np.float32)}, UNFIT.format("[1, 3, 4, 3]", "[1:4, 3, 4:8, 4:8]")),
-        ("two", {**ONES, "b": np.ones((1, 3), np.int64)}, UNFIT.format("[1, 3]", "[-1, 4]") + " (input 'b')"),
-        ("scalar", {"x": ROW, "factor": np.ones(1, "f4")}, UNFIT.format("[1]", "[]") + " (input 'factor')"),
+        ("image", {"x": np.zeros((1, 3, 4), np.float32)}, unfit("[1, 3, 4]", "[1, 3, 224, 224]", same_rank=False)),
+        ("image", {"x": np.zeros((2, 3, 224, 224), np.float32)}, wrong_batch(2, 1)),
+        ("null", {"x": np.zeros((3, 10), np.float32)}, wrong_batch(3, 1)),
+        ("null", {"x": np.zeros((0, 10), np.float32)}, wrong_batch(0, 1)),
+        ("ranges", {"x": np.zeros((5, 3, 4, 4), np.float32)}, wrong_batch(5, "1:4")),
+        ("ranges", {"x": np.zeros((1, 3, 9, 4), np.float32)}, unfit("[1, 3, 9, 4]", "[1:4, 3, 4:8, 4:8]")),
+        ("ranges", {"x": np.zeros((1, 3, 4, 3), np.float32)}, unfit("[1, 3, 4, 3]", "[1:4, 3, 4:8, 4:8]")),
+        ("two", {**ONES, "b": np.ones((1, 3), np.int64)}, unfit("[1, 3]", "[-1, 4]", "b")),
+        ("scalar", {"x": ROW, "factor": np.ones(1, "f4")}, unfit("[1]", "[]", "factor", same_rank=False)),
         ("add", {"x": tensor(tensor_content=bytes(39))}, ["input 'x'", "39 bytes", "10 elements of 4 bytes"]),
         ("add", {"x": tensor(tensor_content=bytes(44))}, ["input 'x'", "44 bytes", "shape [1, 10], dtype DT_FLOAT"]),
         ("add", {"x": tensor(float_val=[0] * 11)}, ["input 'x'", "more values than the 10 elements"]),
@@ -211,7 +210,6 @@ def test_a_request_cut_anywhere_is_refused_or_answered_but_never_unknown(gallery
         ("/tensorflow.serving.PredictionService/Classify", "Method not implemented!"),
         ("/tensorflow.serving.PredictionService/Regress", "Method not implemented!"),
         ("/tensorflow.serving.PredictionService/MultiInference", "Method not implemented!"),
-        ("/tensorflow.serving.ModelService/HandleReloadConfigRequest", "Method not implemented!"),
         ("/tensorflow.serving.PredictionService/Nonsense", "Method not found!"),
         ("/tensorflow.serving.SessionService/SessionRun", "Method not found!"),
         ("/inference.GRPCInferenceService/ServerLive", "Method not found!"),

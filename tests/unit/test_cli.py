@@ -9,7 +9,15 @@ from types import ModuleType
 import pytest
 
 from ovms import __version__, cli
-from ovms.config import GrpcConfig, ModelConfig, ServerConfig, default_grpc_workers
+from ovms.config import (
+    AUTO,
+    ONLY_INPUT,
+    GrpcConfig,
+    ModelConfig,
+    Preprocessing,
+    ServerConfig,
+    default_grpc_workers,
+)
 from ovms.core.version_policy import All, Latest, Specific
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +36,7 @@ def serve(config):
         raise ZeroDivisionError("division by zero\\nin line two")
     if name == "interrupted":
         raise KeyboardInterrupt
-    print(open_storage(config.models[0].base_path).list_versions())
+    print([found.version for found in open_storage(config.models[0].base_path).list_versions()])
     return 0
 
 sys.modules["ovms.server"] = types.ModuleType("ovms.server")
@@ -112,6 +120,54 @@ def test_every_option(parsed: Callable[..., ServerConfig]) -> None:
     assert config == ServerConfig(models=(model,), grpc=grpc, strict_dtypes=True, drain_seconds=1.5)
 
 
+def test_every_new_option(parsed: Callable[..., ServerConfig], tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    config = parsed(
+        *("--shape", '{"a": "(1,3)", "b": "auto"}', "--compiled_shapes", "4", "--layout", "NHWC:NCHW"),
+        *("--precision", "u8", "--color_format", "BGR:RGB", "--mean", "[1,2,3]", "--scale", "255"),
+        *("--max_queue", "9", "--warmup", "2", "--unload_before_load", "--ready_file", "--reload_on_change"),
+        *("--version_labels", '{"stable": 1}', "--file_system_poll_wait_seconds", "-1", "--load_threads", "2"),
+        *("--cache_dir", "/cache", "--cpu_extension", "/x.so", "--wait_for_models", "--log_format", "json"),
+        *("--log_level", "error", "--log_path", log),
+    )
+    preprocessing = Preprocessing(
+        layout="NHWC:NCHW", precision="u8", color_format="BGR:RGB", mean=(1, 2, 3), scale=(255,)
+    )
+    assert config.models == (
+        ModelConfig(
+            name="m", base_path="/models/m", shapes={"a": "[1,3]", "b": AUTO}, compiled_shapes=4,
+            preprocessing={ONLY_INPUT: preprocessing}, max_queue=9, warmup=2, unload_before_load=True,
+            ready_file=True, reload_on_change=True, version_labels={"stable": 1},
+        ),
+    )  # fmt: skip
+    assert config == ServerConfig(
+        models=config.models, grpc=config.grpc, poll_seconds=-1, load_threads=2, cache_dir="/cache",
+        cpu_extension="/x.so", wait_for_models=True, log_level="ERROR", log_path=log, log_format="json",
+    )  # fmt: skip
+
+
+def test_batch_size(parsed: Callable[..., ServerConfig]) -> None:
+    assert parsed("--batch_size", "16").models[0].batch_size == 16
+    assert parsed("--batch_size", "auto").models[0].batch_size == "auto"
+
+
+def test_shape_goes_before_batch_size_with_the_ancestors_words(
+    parsed: Callable[..., ServerConfig], capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = parsed("--batch_size", "16", "--shape", "auto").models[0]
+    assert (model.batch_size, model.shapes) == (None, {ONLY_INPUT: AUTO})
+    assert capfd.readouterr().err.endswith(
+        " - ovms.cli - WARNING - Both shape and batch_size parameters are set for model: m. "
+        "Assuming that model is reshapable - batch_size will be ignored\n"
+    )
+
+
+def test_a_switch_can_be_turned_off(parsed: Callable[..., ServerConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVMS_STRICT_DTYPES", "yes")
+    assert parsed().strict_dtypes is True
+    assert parsed("--strict_dtypes", "false").strict_dtypes is False
+
+
 def test_the_ancestors_command_line(parsed: Callable[..., ServerConfig]) -> None:
     config = parsed(
         *("--port", "9178", "--rest_port", "0", "--rest_workers", "8", "--nireq", "64"),
@@ -158,7 +214,22 @@ def test_log_level(
             "the following arguments are required: --model_path (see 'ovms model --help')",
         ),
         (["model"], "the following arguments are required: --model_name, --model_path (see 'ovms model --help')"),
-        ([*MODEL, "--batch_size", "4"], "unrecognized arguments: --batch_size 4 (see 'ovms --help')"),
+        ([*MODEL, "--batch", "4"], "unrecognized arguments: --batch 4 (see 'ovms --help')"),
+        ([*MODEL, "--batch_size", "0"], "argument --batch_size: '0' is not a whole number, 1 or more, or \"auto\""),
+        ([*MODEL, "--max_queue", "many"], "argument --max_queue: 'many' is not a whole number, 0 or more"),
+        ([*MODEL, "--nireq", "9" * 5000], f"argument --nireq: '{'9' * 119}... is not a whole number, 0 to 2147483647"),
+        ([*MODEL, "--load_threads", "0"], "argument --load_threads: '0' is not a whole number, 1 or more"),
+        ([*MODEL, "--log_level", "LOUD"], "argument --log_level: 'LOUD' is not one of DEBUG, INFO, ERROR"),
+        ([*MODEL, "--log_format", "xml"], "argument --log_format: 'xml' is not one of text, json"),
+        ([*MODEL, "--strict_dtypes", "maybe"], "argument --strict_dtypes: 'maybe' is not 1 or 0, true or false"),
+        (
+            [*MODEL, "--file_system_poll_wait_seconds", "inf"],
+            "argument --file_system_poll_wait_seconds: 'inf' is not a number of seconds",
+        ),
+        ([*MODEL, "--config_path", "c.json"], "unrecognized arguments: --config_path c.json"),
+        (["config"], "the following arguments are required: --config_path (see 'ovms config --help')"),
+        (["config", "--config_path", ""], "argument --config_path: must not be empty"),
+        (["config", "--config_path", "c.json", "--nireq", "4"], "unrecognized arguments: --nireq 4"),
         ([*MODEL, "--x", "1\n2"], "unrecognized arguments: --x 1 2 (see 'ovms --help')"),
         ([*MODEL, "--grpc_work", "4"], "unrecognized arguments: --grpc_work 4 (see 'ovms --help')"),
         ([*MODEL, "--port", "65536"], "argument --port: '65536' is not a port number, 0 to 65535"),
@@ -182,7 +253,19 @@ def test_usage_errors(arguments: list[str], message: str, capsys: pytest.Capture
     ("arguments", "code", "line"),
     [
         (["model", "--model_nam", "m"], 2, "error: the following arguments are required: --model_name, --model_path"),
-        ([*MODEL, "--shape", "auto"], 2, "error: unrecognized arguments: --shape auto (see 'ovms --help')"),
+        ([*MODEL, "--shap", "auto"], 2, "error: unrecognized arguments: --shap auto (see 'ovms --help')"),
+        (
+            [*MODEL, "--shape", "(1,x)"],
+            1,
+            'error: --shape: Error getting shapes from the string: (1,x): "x" is not a dimension; expected a whole',
+        ),
+        ([*MODEL, "--scale", "0"], 1, "error: --scale: '0' is not a scale: inputs are divided by it"),
+        ([*MODEL, "--version_labels", '{"a": 0}'], 1, 'error: --version_labels: label "a": 0 is not a whole number, 1'),
+        (
+            [*MODEL, "--plugin_config", '{"A": 1, "A": 2}'],
+            1,
+            "error: --plugin_config: /A: the key stands in its object more than once",
+        ),
         (
             [*MODEL, "--plugin_config", '{"A": "B" "C"}'],
             1,

@@ -33,6 +33,9 @@ class ColdCalls:
             raise self.failure
         return request
 
+    def reload(self, request: bytes, timeout: float | None) -> bytes:
+        return request
+
     def get_model_status(self, request: bytes) -> bytes:
         self.begun.set()
         self.may_end.wait(PATIENCE)
@@ -51,7 +54,8 @@ def start(cold: ColdCalls) -> Iterator[Callable[..., tuple[GrpcFrontEnd, grpc.Ch
     started: list[tuple[GrpcFrontEnd, grpc.Channel]] = []
 
     def begin(registry: object = None) -> tuple[GrpcFrontEnd, grpc.Channel]:
-        front_end = GrpcFrontEnd(CONFIG, registry or Registry(), cold, health.HealthServicer())  # type: ignore[arg-type]
+        behind: object = registry or Registry()
+        front_end = GrpcFrontEnd(CONFIG, behind, cold, cold.reload, health.HealthServicer())  # type: ignore[arg-type]
         front_end.start()
         started.append((front_end, grpc.insecure_channel(f"127.0.0.1:{front_end.port}")))
         return started[-1]

@@ -2,8 +2,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from lifecycle_fakes import PATIENCE, FakeServable, World
+from lifecycle_fakes import PATIENCE, FakeServable, Gate, World, aspire, await_state, settle, states
 
+from ovms.core.aspired import AspiredVersions
 from ovms.core.manager import Manager
 from ovms.core.servable import ServableId, ServableState, State
 from ovms.core.source import AspiredVersionsCallback
@@ -23,32 +24,6 @@ def manager(world: World) -> Iterator[Manager[FakeServable]]:
     for servable in list(world.published.values()):
         servable.unused.set()
     assert made.stop(PATIENCE)
-
-
-def aspire(manager: Manager[FakeServable], world: World, *versions: int, name: str = "m") -> None:
-    callback: AspiredVersionsCallback[FakeServable] = manager.set_aspired
-    callback(name, dict.fromkeys(versions, world.make_loader))
-
-
-def settle(manager: Manager[FakeServable], world: World, *versions: int) -> None:
-    aspire(manager, world, *versions)
-    assert manager.wait_until_settled(PATIENCE)
-
-
-def states(manager: Manager[FakeServable], name: str = "m") -> dict[int, str]:
-    return {state.id.version: state.state.name for state in manager.status(name)}
-
-
-def await_state(manager: Manager[FakeServable], version: int, state: State) -> threading.Event:
-    """Return an event that is set once the version is announced in that state from now on."""
-    seen = threading.Event()
-
-    def watch(announced: ServableState) -> None:
-        if (announced.id.version, announced.state) == (version, state):
-            seen.set()
-
-    manager.add_listener(watch)
-    return seen
 
 
 def test_one_version_from_start_to_end(manager: Manager[FakeServable], world: World) -> None:
@@ -115,11 +90,9 @@ def test_a_good_version_after_a_failed_one_takes_over(manager: Manager[FakeServa
     assert list(world.published) == [("m", 3)]
 
 
-def test_a_failed_version_is_not_tried_again_by_repeating_the_set(manager: Manager[FakeServable], world: World) -> None:
+def test_a_failed_version_that_was_dropped_starts_a_new_life(manager: Manager[FakeServable], world: World) -> None:
     world.load_failures[1] = RuntimeError("bad")
     settle(manager, world, 1)
-    settle(manager, world, 1)
-    assert world.events.count("load 1") == 1
     settle(manager, world)
     del world.load_failures[1]
     settle(manager, world, 1)
@@ -355,3 +328,40 @@ def test_a_listener_may_ask_for_the_status(manager: Manager[FakeServable], world
     manager.add_listener(lambda state: told.append((state.state, manager.status("m", 1)[0].state)))
     settle(manager, world, 1)
     assert told == [(state, state) for state in (State.START, State.LOADING, State.AVAILABLE)]
+
+
+def test_a_version_that_comes_and_goes_fills_no_queue(world: World) -> None:
+    manager: Manager[FakeServable] = Manager(world, load_threads=1)
+    manager.add_listener(world.listen)
+    gate = world.while_loading = Gate()
+    aspire(manager, world, 9, name="other")
+    gate.await_load()
+    for _ in range(20):
+        aspire(manager, world, 1)
+        aspire(manager, world)
+    aspire(manager, world, 1)
+    assert world.events.count("START 1") == 1
+    gate.open()
+    assert manager.wait_until_settled(PATIENCE)
+    assert world.events.count("START 1") == 2
+    assert world.loads() == ["load 9", "load 1"]
+    assert states(manager) == {1: "AVAILABLE"}
+    assert manager.stop(PATIENCE)
+
+
+def test_a_mapping_that_its_owner_changes_is_looked_at_again(manager: Manager[FakeServable], world: World) -> None:
+    versions = {1: world.wish()}
+    wanted = AspiredVersions(versions)
+    manager.set_aspired("m", wanted)
+    assert manager.wait_until_settled(PATIENCE)
+    versions[2] = world.wish()
+    manager.set_aspired("m", wanted)
+    assert manager.wait_until_settled(PATIENCE)
+    assert states(manager) == {1: "AVAILABLE", 2: "AVAILABLE"}
+
+
+def test_the_manager_is_what_sources_call(manager: Manager[FakeServable], world: World) -> None:
+    callback: AspiredVersionsCallback[FakeServable] = manager.set_aspired
+    callback("m", world.wishes(1))
+    assert manager.wait_until_settled(PATIENCE)
+    assert states(manager) == {1: "AVAILABLE"}

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from lifecycle_fakes import PATIENCE, FakeServable, World
+from lifecycle_fakes import PATIENCE, FakeServable, World, settle
 
 from ovms.core.manager import Manager
 from ovms.errors import Code, ServingError
@@ -20,11 +20,6 @@ def manager(world: World) -> Iterator[Manager[FakeServable]]:
     made: Manager[FakeServable] = Manager(world)
     yield made
     assert made.stop(PATIENCE)
-
-
-def settle(manager: Manager[FakeServable], world: World, *versions: int) -> None:
-    manager.set_aspired("m", dict.fromkeys(versions, world.make_loader))
-    assert manager.wait_until_settled(PATIENCE)
 
 
 def test_log_lines(manager: Manager[FakeServable], world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,26 +1,11 @@
 #include "dynamic_graph.hpp"
 
 #include <exception>
-#include <map>
-
-#include "signature.hpp"
 
 namespace ovms {
 namespace {
 
-constexpr size_t kMostKnown = 4096;  // shapes remembered; then the memory starts over
-
 Status too_late() { return {Code::kDeadlineExceeded, "the model could not be run within the deadline"}; }
-
-std::string shapes_key(const std::vector<CheckedInput>& inputs) {
-    std::string key;
-    for (const CheckedInput& input : inputs) {
-        const Dims& dims = input.tensor->dims;
-        key.push_back(static_cast<char>(dims.rank));
-        key.append(reinterpret_cast<const char*>(dims.size.data()), dims.rank * sizeof(int64_t));
-    }
-    return key;
-}
 
 }  // namespace
 
@@ -30,40 +15,6 @@ void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, 
     for (size_t input = 0; input < inputs; ++input) slot.own_inputs.push_back(slot.request.get_input_tensor(input));
     slot.input_is_foreign.assign(inputs, 0);
     slot.generation = generation;
-}
-
-DynamicGraph::DynamicGraph(const ov::Model& model, std::function<ov::CompiledModel()> compile)
-    : compile_(std::move(compile)), shapes_(model.clone()) {}
-
-Status DynamicGraph::check_shapes(const std::vector<CheckedInput>& inputs, Deadline deadline) {
-    std::string key = shapes_key(inputs);
-    {
-        const std::shared_lock lock(known_mutex_);
-        if (known_.contains(key)) return {};
-    }
-    std::unique_lock one_at_a_time(propagating_, std::defer_lock);
-    if (deadline == Deadline::max()) one_at_a_time.lock();
-    else if (!one_at_a_time.try_lock_until(deadline)) return too_late();
-    if (Status status = propagate(inputs); !status.ok()) return status;
-    const std::unique_lock lock(known_mutex_);
-    if (known_.size() >= kMostKnown) known_.clear();
-    known_.insert(std::move(key));
-    return {};
-}
-
-Status DynamicGraph::propagate(const std::vector<CheckedInput>& inputs) {
-    std::map<ov::Output<ov::Node>, ov::PartialShape> shapes;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-        const Dims& dims = inputs[i].tensor->dims;
-        ov::PartialShape& shape = shapes[shapes_->input(i)];
-        shape = ov::PartialShape(std::vector<ov::Dimension>(dims.size.begin(), dims.size.begin() + static_cast<long>(dims.rank)));
-    }
-    try {
-        shapes_->reshape(shapes);  // leaves the model as it was if it throws
-        return {};
-    } catch (const std::exception& error) {
-        return invalid_argument(std::string("Error occurred during inference execution: ") + error.what());
-    }
 }
 
 Status DynamicGraph::run(InferSlot& slot, Deadline deadline, Steps& steps) {

@@ -20,12 +20,17 @@ void InferPool::clear() {
     slots_.clear();
 }
 
-Lease InferPool::lease(Deadline deadline) {
+Lease InferPool::lease(Deadline deadline, bool& full) {
+    full = false;
     std::unique_lock lock(mutex_);
     if (!free_.empty()) {
         InferSlot* slot = free_.back();
         free_.pop_back();
         return {this, slot};
+    }
+    if (waiting_.size() >= max_queue_) {
+        full = true;
+        return {};
     }
     Waiter waiter;
     waiting_.push_back(&waiter);

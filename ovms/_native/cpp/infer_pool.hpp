@@ -60,8 +60,13 @@ public:
     void clear();  // only when nothing is leased and nothing will be
     size_t size() const { return slots_.size(); }
 
-    // A free slot at once, or the next one given back, first come first served; an empty lease at the deadline.
-    Lease lease(Deadline deadline);
+    // How many may wait for a slot at a time. Set before the first lease.
+    void set_max_queue(size_t most) { max_queue_ = most; }
+    size_t max_queue() const { return max_queue_; }
+
+    // A free slot at once, or the next one given back, first come first served. An empty lease at the deadline, or at
+    // once (full is true then) if as many wait as may.
+    Lease lease(Deadline deadline, bool& full);
 
 private:
     friend class Lease;
@@ -79,6 +84,7 @@ private:
     std::mutex mutex_;
     std::vector<InferSlot*> free_;  // last in, first out: the slot used last is the warmest
     std::deque<Waiter*> waiting_;
+    size_t max_queue_ = static_cast<size_t>(-1);
 };
 
 }  // namespace ovms

@@ -4,26 +4,18 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <openvino/runtime/core.hpp>
+#include <openvino/runtime/compiled_model.hpp>
 #include <string>
 
 #include "dynamic_graph.hpp"
 #include "infer_pool.hpp"
+#include "shape_cache.hpp"
+#include "shape_check.hpp"
 #include "signature.hpp"
-#include "status.hpp"
 
 namespace ovms {
-
-struct LoadOptions {
-    std::string device = "CPU";
-    std::map<std::string, std::string> config;        // OpenVINO properties, as text
-    uint32_t nireq = 0;                                // 0: OpenVINO's optimal number
-    std::map<std::string, std::string> input_names;   // model tensor name -> public name
-    std::map<std::string, std::string> output_names;
-};
 
 class Model {
 public:
@@ -41,36 +33,40 @@ public:
     // Waits until no request holds the model; false if timeout passed first.
     bool wait_unused(Deadline deadline);
 
-    // Null for a model of fixed shapes.
+    // Null for a model of fixed shapes, and for one that is compiled apart for each shape.
     DynamicGraph* dynamic_graph() { return dynamic_graph_.get(); }
+    // Null for a model of fixed shapes.
+    ShapeCheck* shape_check() { return shape_check_.get(); }
+    // Null unless the model is compiled apart for each shape; then pool() is empty.
+    ShapeCache* shape_cache() { return shape_cache_.get(); }
+
+    uint32_t nireq() const { return nireq_; }
+    // How often the model was compiled so far.
+    uint32_t compilations() const { return shape_cache_ == nullptr ? 1 : shape_cache_->compilations(); }
+    // OpenVINO's streams, that is how many inferences really run at once; 0 if the device does not say.
+    uint32_t streams() const { return streams_; }
 
     // Frees the compiled model and its infer requests. Call only withdrawn and unused.
     void unload();
 
 private:
-    friend Status load_model(ov::Core&, const std::string&, int64_t, const std::string&, const LoadOptions&,
-                             std::shared_ptr<Model>&);
-    Status build(const ov::Model& read, ov::CompiledModel compiled, const LoadOptions& options);
+    friend class ModelBuilder;
 
     std::string name_;
     int64_t version_ = 0;
     Signature signature_;
     ov::CompiledModel compiled_;
     std::unique_ptr<DynamicGraph> dynamic_graph_;
+    std::unique_ptr<ShapeCheck> shape_check_;
+    std::unique_ptr<ShapeCache> shape_cache_;
     InferPool pool_;
+    uint32_t nireq_ = 0;
+    uint32_t streams_ = 0;
     std::atomic<uint32_t> pins_{0};
     std::atomic<bool> awaited_{false};  // somebody waits for the last pin
     std::mutex mutex_;
     std::condition_variable unused_;
 };
-
-// Reads and compiles the model at path (any format OpenVINO reads) and makes its infer requests. Errors carry
-// OpenVINO's own words. Takes from milliseconds to minutes.
-Status load_model(ov::Core& core, const std::string& name, int64_t version, const std::string& path,
-                  const LoadOptions& options, std::shared_ptr<Model>& out);
-
-// OpenVINO's release and build.
-std::string openvino_version_text();
 
 // Keeps a model from being unloaded for as long as it lives.
 class ModelPin {
@@ -87,6 +83,7 @@ public:
 
     Model* operator->() const { return model_.get(); }
     Model& operator*() const { return *model_; }
+    const std::shared_ptr<Model>& shared() const { return model_; }
 
 private:
     void release() {

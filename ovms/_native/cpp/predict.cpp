@@ -139,11 +139,19 @@ Status infer(InferSlot& slot) {
 
 class BindAndInfer final : public DynamicGraph::Steps {
 public:
-    BindAndInfer(const Signature& signature, const Workspace& work, InferSlot& slot)
-        : signature_(signature), work_(work), slot_(slot) {}
+    BindAndInfer(const Signature& signature, const Workspace& work, InferSlot& slot, Trace* trace)
+        : signature_(signature), work_(work), slot_(slot), trace_(trace) {}
 
-    Status bind() override { return ovms::bind(signature_, work_, slot_); }
-    Status infer() override { return ovms::infer(slot_); }
+    Status bind() override {
+        Status status = ovms::bind(signature_, work_, slot_);
+        if (trace_ != nullptr) trace_->bound = Clock::now();
+        return status;
+    }
+    Status infer() override {
+        Status status = ovms::infer(slot_);
+        if (trace_ != nullptr) trace_->inferred = Clock::now();
+        return status;
+    }
     Status both() {
         Status status = bind();
         return status.ok() ? infer() : status;
@@ -153,6 +161,7 @@ private:
     const Signature& signature_;
     const Workspace& work_;
     InferSlot& slot_;
+    Trace* const trace_;
 };
 
 Status view_outputs(const Signature& signature, Workspace& work, InferSlot& slot) {
@@ -171,18 +180,22 @@ Status view_outputs(const Signature& signature, Workspace& work, InferSlot& slot
     return {};
 }
 
-Status lease(Model& model, Deadline deadline, Lease& out) {
+Status lease(const Model& model, InferPool& pool, Deadline deadline, Lease& out) {
     // A caller who has left already gets no run, even if a slot is free.
+    bool full = false;
     if (deadline == Deadline::max() || Clock::now() < deadline) {
-        out = model.pool().lease(deadline);
+        out = pool.lease(deadline, full);
         if (out) return {};
     }
-    return {Code::kDeadlineExceeded, "no infer request of model " + quote_name(model.name()) + " version " +
-                                         std::to_string(model.version()) + " became free within the deadline"};
+    const std::string which = "model " + quote_name(model.name()) + " version " + std::to_string(model.version());
+    if (full)
+        return {Code::kResourceExhausted, "the queue of " + which + " is full: " + std::to_string(pool.max_queue()) +
+                                              " requests wait already (\"max_queue\" in the model's configuration)"};
+    return {Code::kDeadlineExceeded, "no infer request of " + which + " became free within the deadline"};
 }
 
 Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
-           const PredictOptions& options, const ByteSink& sink, Workspace& work) {
+           const PredictOptions& options, const ByteSink& sink, Workspace& work, Trace* trace) {
     if (Status status = parse(data, size, work.request); !status.ok()) return status;
 
     const ModelSpecRef& spec = work.request.model_spec;
@@ -190,32 +203,41 @@ Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline 
     if (Status status = registry.acquire({spec.name, spec.has_version ? spec.version : 0, spec.label, spec.has_label}, model);
         !status.ok())
         return status;
+    if (trace != nullptr) trace->model = model.shared();
 
     const Signature& signature = model->signature();
     if (Status status = check(signature, options.strict_dtypes, size, work); !status.ok()) return status;
+    if (ShapeCheck* const shapes = model->shape_check(); shapes != nullptr)
+        if (Status status = shapes->check(signature, work.inputs, deadline); !status.ok()) return status;
 
-    DynamicGraph* const graph = model->dynamic_graph();
-    if (graph != nullptr)
-        if (Status status = graph->check_shapes(work.inputs, deadline); !status.ok()) return status;
+    std::shared_ptr<CompiledShape> compiled;  // outlives the lease
+    if (ShapeCache* const cache = model->shape_cache(); cache != nullptr)
+        if (Status status = cache->get(work.inputs, deadline, compiled); !status.ok()) return status;
+    InferPool& pool = compiled == nullptr ? model->pool() : compiled->pool;
 
     Lease slot;
-    if (Status status = lease(*model, deadline, slot); !status.ok()) return status;
+    if (Status status = lease(*model, pool, deadline, slot); !status.ok()) return status;
+    if (trace != nullptr) trace->leased = Clock::now();
 
-    BindAndInfer steps(signature, work, *slot);
+    BindAndInfer steps(signature, work, *slot, trace);
+    DynamicGraph* const graph = model->dynamic_graph();
     Status status = graph == nullptr ? steps.both() : graph->run(*slot, deadline, steps);
     if (!status.ok()) return status;
 
     if (status = view_outputs(signature, work, *slot); !status.ok()) return status;
-    return pack_predict_response(work.outputs, model->name(), model->version(), options.typed_lists, sink);
+    status = pack_predict_response(work.outputs, model->name(), model->version(), options.typed_lists, sink);
+    if (trace != nullptr) trace->packed = Clock::now();
+    return status;
 }
 
 }  // namespace
 
 Status predict(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
-               const PredictOptions& options, const ByteSink& sink) {
+               const PredictOptions& options, const ByteSink& sink, Trace* trace) {
     thread_local Workspace work;
+    if (trace != nullptr) trace->began = Clock::now();
     try {
-        Status status = run(registry, data, size, deadline, options, sink, work);
+        Status status = run(registry, data, size, deadline, options, sink, work, trace);
         work.request.clear();  // it points into data
         return status;
     } catch (const std::bad_alloc&) {

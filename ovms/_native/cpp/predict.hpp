@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "infer_pool.hpp"
 #include "registry.hpp"
@@ -16,10 +17,24 @@ struct PredictOptions {
     bool strict_dtypes = false;  // refuse an input whose dtype is not the model's, instead of converting it
 };
 
+// When the steps of one call were done, for a log. Only what was reached is set.
+struct Trace {
+    Clock::time_point began{};
+    Clock::time_point leased{};   // everything before the model's turn: parse, check, wait
+    Clock::time_point bound{};
+    Clock::time_point inferred{};
+    Clock::time_point packed{};
+    std::shared_ptr<const Model> model;  // who answered
+};
+
+inline double milliseconds_between(const Clock::time_point& from, const Clock::time_point& to) {
+    return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
 // Answers one tensorflow.serving.PredictRequest. data must stay as it is until the call returns: large tensors are
 // read where they stand. The answer is written to memory from sink. Blocks while no infer request is free, at most
-// until deadline.
+// until deadline. trace: null unless somebody wants to know.
 Status predict(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
-               const PredictOptions& options, const ByteSink& sink);
+               const PredictOptions& options, const ByteSink& sink, Trace* trace = nullptr);
 
 }  // namespace ovms

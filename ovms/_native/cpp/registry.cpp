@@ -1,6 +1,7 @@
 #include "registry.hpp"
 
 #include <mutex>
+#include <utility>
 
 #include "utf8.hpp"
 
@@ -19,6 +20,17 @@ Status Registry::publish(std::shared_ptr<Model> model) {
             "version " + std::to_string(model->version()) + " of " + quote_name(model->name()) + " is published already"};
 }
 
+Status Registry::replace(std::shared_ptr<Model> model) {
+    std::shared_ptr<Model> keep;  // freed after the lock, should this be the last owner
+    const std::unique_lock lock(mutex_);
+    const auto servables = table_.find(model->name());
+    if (servables == table_.end()) return servable_not_found(model->name(), model->version());
+    const auto found = servables->second.versions.find(model->version());
+    if (found == servables->second.versions.end()) return servable_not_found(model->name(), model->version());
+    keep = std::exchange(found->second, std::move(model));
+    return {};
+}
+
 Status Registry::withdraw(std::string_view name, int64_t version) {
     std::shared_ptr<Model> keep;  // freed after the lock, should this be the last owner
     const std::unique_lock lock(mutex_);
@@ -34,7 +46,9 @@ Status Registry::withdraw(std::string_view name, int64_t version) {
 
 void Registry::set_labels(std::string_view name, const std::map<std::string, int64_t>& labels) {
     const std::unique_lock lock(mutex_);
-    table_[std::string(name)].labels = {labels.begin(), labels.end()};
+    Servables& servables = table_[std::string(name)];
+    servables.labels = {labels.begin(), labels.end()};
+    if (servables.labels.empty() && servables.versions.empty()) table_.erase(table_.find(name));
 }
 
 Status Registry::locate(const ModelKey& key, const std::shared_ptr<Model>*& out) const {

@@ -31,6 +31,10 @@ public:
     // ALREADY_EXISTS if that version is published.
     Status publish(std::shared_ptr<Model> model);
 
+    // Puts the model in the place of the one of the same name and version, which requests that have it keep. NOT_FOUND
+    // if there is none.
+    Status replace(std::shared_ptr<Model> model);
+
     // After it returns no request gets the model any more; those that have it keep it until they are done.
     Status withdraw(std::string_view name, int64_t version);
 

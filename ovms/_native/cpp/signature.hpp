@@ -20,6 +20,9 @@ struct Dimension {
     bool takes(int64_t size) const { return size >= min && (max < 0 || size <= max); }
 };
 
+// What decides the shape of an input, for an error's advice
+enum class ShapeRule : uint8_t { kModel, kConfigured, kBatch, kAuto, kBatchAuto };
+
 struct TensorSpec {
     std::string name;         // what clients call it
     std::string tensor_name;  // what the model calls it
@@ -27,6 +30,8 @@ struct TensorSpec {
     bool any_rank = false;
     std::vector<Dimension> dims;  // empty for a scalar; meaningless when any_rank
     bool fixed = false;           // every dimension is known
+    ShapeRule rule = ShapeRule::kModel;
+    std::string model_shape;      // the model's own, as text
 
     // "[1, 3, 224:512, -1]": a range for a bounded dimension, -1 for a free one
     std::string shape_text() const;
@@ -47,8 +52,8 @@ std::string name_list(const std::vector<TensorSpec>& tensors);
 std::string name_list(const std::vector<std::string_view>& names);
 std::string quote_name(std::string_view name);
 
-// Whether a tensor of these dimensions may be fed to input. The texts are ie_serving's; a model with several inputs
-// has the input's name added.
+// Whether a tensor of these dimensions may be fed to input. The first words of each text are ie_serving's; then come the
+// input's name and what in the configuration would allow it.
 Status check_shape(const Signature& signature, size_t input, const Dims& dims);
 
 }  // namespace ovms

@@ -1,0 +1,79 @@
+// A model compiled apart for each shape that clients send: for models that do not take dynamic dimensions, or where that
+// was asked for.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <openvino/runtime/core.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bind.hpp"
+#include "infer_pool.hpp"
+#include "status.hpp"
+
+namespace ovms {
+
+struct CompiledShape {
+    ov::CompiledModel compiled;
+    InferPool pool;  // freed before compiled
+};
+
+// Keeps the shapes used last. Shapes are compiled one after another on a thread of the cache's own, never on that of a
+// request; who waits for one leaves at the deadline.
+class ShapeCache {
+public:
+    using Compile = std::function<Status(const std::vector<ov::PartialShape>&, std::shared_ptr<CompiledShape>&)>;
+
+    // most: how many shapes stay compiled, at least 1.
+    ShapeCache(size_t most, Compile compile) : most_(most), compile_(std::move(compile)) {}
+    ~ShapeCache();
+
+    // The model for these shapes; waits until it is compiled, at most until deadline. RESOURCE_EXHAUSTED if too many
+    // other shapes wait for that.
+    Status get(const std::vector<CheckedInput>& inputs, Deadline deadline, std::shared_ptr<CompiledShape>& out);
+
+    // Puts in a shape that is compiled already.
+    void put(const std::vector<ov::PartialShape>& shapes, std::shared_ptr<CompiledShape> compiled);
+
+    // How often a model was compiled so far.
+    uint32_t compilations() const { return compilations_.load(std::memory_order_relaxed); }
+
+private:
+    struct Job {  // shared by the thread that compiles and by those who wait
+        std::string key;
+        std::vector<ov::PartialShape> shapes;
+        uint32_t waiting = 0;
+        bool done = false;
+        Status status;
+        std::shared_ptr<CompiledShape> compiled;
+    };
+    struct Entry {
+        std::string key;
+        std::shared_ptr<CompiledShape> compiled;
+    };
+
+    void work();
+    void keep(std::string key, std::shared_ptr<CompiledShape> compiled, std::list<Entry>& out_of_use);
+    std::shared_ptr<Job> job_for(const std::string& key, const std::vector<CheckedInput>& inputs);
+
+    const size_t most_;
+    const Compile compile_;
+    std::atomic<uint32_t> compilations_{0};
+    // A lock on the hot path, held for a look-up among most_ entries.
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::list<Entry> entries_;  // the one used last stands first
+    std::deque<std::shared_ptr<Job>> queue_;
+    std::shared_ptr<Job> current_;
+    bool stopping_ = false;
+    std::thread thread_;
+};
+
+}  // namespace ovms

@@ -1,0 +1,57 @@
+"""The settings of a command become the configuration of a server."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ovms.config.environment import default_cpu_extension, serialization
+from ovms.config.model import build_model
+from ovms.config.options import MODEL_OPTIONS
+from ovms.config.settings import Settings
+from ovms.config.values import GrpcConfig, ModelConfig, ServerConfig, default_grpc_workers
+from ovms.errors import ConfigError
+
+
+def the_model(settings: Settings, warn: Callable[[str], None]) -> ModelConfig:
+    """The one model that the options describe; ConfigError that names the option or variable that is wrong."""
+    values = {option.name: settings[option.name] for option in MODEL_OPTIONS}
+    return build_model(settings["model_name"], settings["model_path"], values, warn)
+
+
+def cpu_extension(settings: Settings) -> str | None:
+    """The library that was given, else the one in a place where the ancestor looked for it."""
+    given: str | None = settings["cpu_extension"]
+    return given or default_cpu_extension()
+
+
+def require_no_rest(settings: Settings) -> None:
+    """Refuse a port for REST; ConfigError."""
+    if settings["rest_port"] > 0:
+        place = settings.place("rest_port")
+        raise ConfigError(f"{place}: this version has no REST, only gRPC; leave the option out or set it to 0")
+
+
+def server_config(
+    settings: Settings, models: Sequence[ModelConfig], environment: Mapping[str, str], config_path: str | None = None
+) -> ServerConfig:
+    """Everything a server is told; ConfigError that names the option or variable that is wrong."""
+    require_no_rest(settings)
+    grpc = GrpcConfig(
+        port=settings["port"],
+        bind_address=settings["grpc_bind_address"],
+        workers=settings["grpc_workers"] or default_grpc_workers(max((model.nireq for model in models), default=0)),
+    )
+    return ServerConfig(
+        models=tuple(models),
+        config_path=config_path,
+        grpc=grpc,
+        poll_seconds=settings["file_system_poll_wait_seconds"],
+        load_threads=settings["load_threads"],
+        cache_dir=settings["cache_dir"],
+        cpu_extension=cpu_extension(settings),
+        wait_for_models=settings["wait_for_models"],
+        strict_dtypes=settings["strict_dtypes"],
+        serialization=serialization(environment),
+        drain_seconds=settings["drain_seconds"],
+        log_level=settings["log_level"],
+        log_path=settings["log_path"],
+        log_format=settings["log_format"],
+    )

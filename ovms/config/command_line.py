@@ -1,0 +1,117 @@
+"""The parser of the command line, made from the tables of options."""
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NoReturn
+
+from ovms.config.environment import variable_of
+from ovms.config.options import MODEL_NAME, MODEL_OPTIONS, MODEL_PATH, Option
+from ovms.config.scalars import as_text, explain
+from ovms.config.server_options import CHECK_OPTIONS, CONFIG_PATH, SERVER_OPTIONS
+from ovms.errors import ConfigError
+
+EXIT_USAGE: Final = 2
+
+DESCRIPTION: Final = """\
+Serves models through OpenVINO to any client of the TensorFlow Serving gRPC API."""
+
+EXAMPLE: Final = """\
+a worked example:
+  1. Put the model into a folder that is named by its version:
+       /models/resnet/1/model.xml
+       /models/resnet/1/model.bin
+  2. Start the server:
+       ovms model --model_name resnet --model_path /models/resnet --port 9000
+  3. Wait for the line "gRPC server listens on port 9000", then ask for the model "resnet"
+     at localhost:9000.
+
+several models, in a file /models/config.json:
+  {"model_config_list": [
+    {"config": {"name": "resnet", "base_path": "/models/resnet", "nireq": 4}},
+    {"config": {"name": "face", "base_path": "/models/face", "shape": "(-1,3,300,300)"}}]}
+  ovms check --config_path /models/config.json
+  ovms config --config_path /models/config.json --port 9000
+
+environment:
+  OVMS_<OPTION>           any option, such as OVMS_PORT; the command line goes first
+  LOG_LEVEL               DEBUG, INFO (the default) or ERROR
+  LOG_PATH                a file that gets every log line, besides stderr
+  FILE_SYSTEM_POLL_WAIT_SECONDS
+                          pause between looks at the models' folders; 0 or less: one look
+  CPU_EXTENSION           library with operations of one's own
+  SERIALIZATION_FUNCTION  _prepare_output_as_AppendArrayToTensorProto returns outputs as
+                          typed lists, which is slower; anything else as raw bytes
+
+exit status: 0 stopped on request, 1 the server could not start or go on, 2 wrong usage"""
+
+MODEL: Final = (MODEL_NAME, MODEL_PATH, *MODEL_OPTIONS)
+
+COMMANDS: Final[Mapping[str, tuple[str, tuple[tuple[str, tuple[Option, ...]], ...], tuple[Option, ...]]]] = {
+    "model": ("serve one model", (("the model", MODEL), ("the server", SERVER_OPTIONS)), (MODEL_NAME, MODEL_PATH)),
+    "config": ("serve the models of a file", (("the server", (CONFIG_PATH, *SERVER_OPTIONS)),), (CONFIG_PATH,)),
+    "check": (
+        "say what is wrong with a file or a model, without serving it",
+        (("what to check", (CONFIG_PATH, *CHECK_OPTIONS)), ("a model", MODEL)),
+        (),
+    ),
+}
+"""Command -> what it does, its groups of options, and those it cannot do without."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that complains in one line. Options cannot be abbreviated: a later one might clash."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with one line on stderr."""
+        self.exit(EXIT_USAGE, f"error: {' '.join(message.split())} (see '{self.prog} --help')\n")
+
+
+def options_of(command: str) -> tuple[Option, ...]:
+    """The options of a command."""
+    return tuple(option for _, options in COMMANDS[command][1] for option in options)
+
+
+def make_parser(program: str, version: str, environment: Mapping[str, str]) -> Parser:
+    """The parser of all commands; an option that the environment gives is not required.
+
+    What it returns has the options that were given and no others, besides ``command`` and ``usage_error``, which is
+    the ``error`` of the command's own parser.
+    """
+    parser = Parser(prog=program, description=DESCRIPTION, epilog=EXAMPLE)
+    parser.add_argument("--version", action="version", version=version, help="print the versions and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    for command, (purpose, groups, required) in COMMANDS.items():
+        hint = f"{purpose}; all its options: {program} {command} --help"
+        added = commands.add_parser(command, help=hint, description=DESCRIPTION, epilog=EXAMPLE)
+        added.set_defaults(usage_error=added.error)
+        missing = {option.name for option in required if variable_of(option, environment) is None}
+        for title, options in groups:
+            _add(added.add_argument_group(title), options, missing)
+    return parser
+
+
+def _add(group: argparse._ArgumentGroup, options: Iterable[Option], missing: set[str]) -> None:
+    for option in options:
+        arguments: dict[str, Any] = {"nargs": "?", "const": True} if option.switch else {}
+        group.add_argument(
+            option.flag,
+            type=str if option.structured else _reader(option),
+            required=option.name in missing,
+            default=argparse.SUPPRESS,
+            metavar=option.metavar,
+            help=option.help.replace("%", "%%"),
+            **arguments,
+        )
+
+
+def _reader(option: Option) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return option.from_text(text)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(explain(error, text, as_text)) from None
+
+    return read

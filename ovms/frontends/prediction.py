@@ -1,0 +1,57 @@
+"""The Predict call of a front end, with a DEBUG line for each step if somebody wants them."""
+
+import logging
+from collections.abc import Callable
+
+from ovms._native import CallTrace, Registry, predict
+from ovms.config import ServerConfig
+from ovms.errors import Code, ServingError
+
+Predict = Callable[[bytes, float | None], bytes]
+"""A PredictRequest and the seconds it may wait -> a PredictResponse; ServingError says what is wrong."""
+
+logger = logging.getLogger(__name__)
+
+
+def make_predict(registry: Registry, config: ServerConfig) -> Predict:
+    """The call for this configuration. Whether steps are logged is decided here, once: off, it costs nothing."""
+    typed_lists = config.serialization == "append_array"
+    strict_dtypes = config.strict_dtypes
+    logger.debug(
+        "Serialization function: %s",
+        "_prepare_output_as_AppendArrayToTensorProto" if typed_lists else "_prepare_output_with_make_tensor_proto",
+    )
+
+    def quiet(request: bytes, timeout: float | None) -> bytes:
+        return predict(registry, request, timeout, typed_lists=typed_lists, strict_dtypes=strict_dtypes)
+
+    def traced(request: bytes, timeout: float | None) -> bytes:
+        try:
+            return predict(
+                registry, request, timeout, typed_lists=typed_lists, strict_dtypes=strict_dtypes, trace=_log_steps
+            )
+        except ServingError as error:
+            if error.code is Code.NOT_FOUND:
+                logger.debug("PREDICT, invalid model spec from request: %s", error.message)
+            else:
+                logger.debug("PREDICT, refused with %s: %s", error.code.name, error.message)
+            raise
+
+    return traced if logger.isEnabledFor(logging.DEBUG) else quiet
+
+
+def _log_steps(call: CallTrace) -> None:
+    """The lines that usage monitors of ie_serving look for, as far as the call came."""
+    if call.bound is not None:
+        _log("PREDICT; input deserialization completed; %s; %d; %.3f ms", call, (call.waited or 0.0) + call.bound)
+    if call.inferred is not None:
+        logger.debug(
+            "[Model: %s, version: %d] --- [Inference callback] --- Inference completed in %.3f ms",
+            call.name, call.version, call.inferred,
+        )  # fmt: skip
+    if call.packed is not None:
+        _log("PREDICT; inference results serialization completed; %s; %d; %.3f ms", call, call.packed)
+
+
+def _log(text: str, call: CallTrace, milliseconds: float) -> None:
+    logger.debug(text, call.name, call.version, milliseconds)
