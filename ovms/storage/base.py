@@ -11,7 +11,7 @@ READY_FILE: Final = ".ready"
 
 
 class NoVersionsError(ServingError):
-    """The place can be reached and holds no version, or is not there itself (NOT_FOUND).
+    """The place is there, can be read and holds no version (NOT_FOUND).
 
     Its own class because it says that every version was taken away, by mistake or by wish; any other error says
     nothing about which versions there are.

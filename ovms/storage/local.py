@@ -72,7 +72,8 @@ class LocalStorage:
                 return {1: self._model_file()}
             return self._inside()
         except (FileNotFoundError, NotADirectoryError):
-            raise NoVersionsError(f"{self._base}: no such folder or file. {self._expected()}") from None
+            # Not the same as an empty folder: a mount that is gone says nothing about which versions are wanted.
+            raise ServingError(Code.NOT_FOUND, f"{self._base}: no such folder or file. {self._expected()}") from None
         except PermissionError:
             raise ServingError(
                 Code.PERMISSION_DENIED, f"{self._base}: not readable by this user; check its permissions"

@@ -174,13 +174,25 @@ def test_all_versions_taken_away(bed: Bed, caplog: pytest.LogCaptureFixture) -> 
 def test_a_path_that_is_not_there_yet(bed: Bed) -> None:
     bed.watch(bed.model("m"))
     bed.look()
-    assert bed.versions() == []
+    assert bed.heard == []
     problem = bed.source.problem("m")
     assert problem is not None
     assert "no such folder or file" in problem.message
     bed.write("m/1/model.xml")
     bed.look(2)
     assert bed.versions() == [1]
+
+
+def test_a_path_that_goes_away_takes_nothing_down_and_an_emptied_one_does(bed: Bed) -> None:
+    """A mount that is gone is no wish; a folder without versions is."""
+    bed.watch(bed.model("m", 1))
+    bed.look(2)
+    (bed.root / "m").rename(bed.root / "aside")
+    bed.look(2)
+    assert bed.versions() == [1]
+    (bed.root / "m").mkdir()
+    bed.look(2)
+    assert bed.versions() == []
 
 
 def test_a_failed_listing_keeps_what_was_wanted(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
