@@ -124,7 +124,9 @@ void run_where_cheapest(InferSlot& slot) {
         slot.request.start_async();
         slot.request.wait();
     }
-    slot.usual_run += (Clock::now() - start - slot.usual_run) / 8;
+    // Down at once, up slowly: a short run that was interrupted, or the first one, does not make a model long.
+    const Clock::duration took = Clock::now() - start;
+    slot.usual_run = took < slot.usual_run ? took : slot.usual_run + (took - slot.usual_run) / 64;
 }
 
 Status infer(InferSlot& slot) {
