@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import codec, machine, predict, server
+from benchmarks import codec, machine, management, predict, server
 from benchmarks.machine import Watch
 from benchmarks.measure import Pace
 from benchmarks.report import Section, render
 
 HERE = Path(__file__).parent
 TENSORFLOW = HERE.parent / ".venv-tf" / "bin" / "python"
-PARTS = ("codec", "predict", "server")
+PARTS = ("codec", "predict", "server", "management")
 
 INTRODUCTION = """
 What ovms costs, next to what it replaces or builds on. Every ratio is to a baseline that was measured in the same run
@@ -39,6 +39,7 @@ def main() -> int:
         "codec": lambda: codec.run(short, arguments.quick, tensorflow),
         "predict": lambda: predict.run(short),
         "server": lambda: server.run(long),
+        "management": lambda: management.run(arguments.quick),
     }
     began = time.monotonic()
     sections = []

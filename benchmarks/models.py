@@ -30,3 +30,31 @@ def convolutional(root: Path, name: str = "conv") -> Path:
     model = ov.Model([ops.result(last)], [x], name)
     model.outputs[0].get_tensor().set_names({"y"})
     return save(model, root, name)
+
+
+def long_to_load(root: Path, layers: int, width: int = 64, name: str = "long", version: int = 1) -> Path:
+    """``x`` f32 ``[1,width]`` to ``y``: so many pairs of a product with a random matrix and a softmax.
+
+    None of them can be optimized away or merged with another, and all of them have to be compiled.
+    """
+    rng = np.random.default_rng(version)
+    x = ops.parameter(ov.PartialShape([1, width]), ov.Type.f32, name="x")
+    x.output(0).get_tensor().set_names({"x"})
+    node = x.output(0)
+    for _ in range(layers):
+        weights = ops.constant(rng.standard_normal((width, width), dtype=np.float32))
+        node = ops.softmax(ops.matmul(node, weights, False, False), 1).output(0)
+    model = ov.Model([ops.result(node)], [x], name)
+    model.outputs[0].get_tensor().set_names({"y"})
+    return save(model, root, name, version)
+
+
+def one_matrix(root: Path, megabytes: float, name: str = "matrix", version: int = 1) -> Path:
+    """``x`` f32 ``[1,n]`` times one random matrix of so many megabytes: memory that nobody else shares."""
+    size = round((megabytes * 1e6 / 4) ** 0.5)
+    weights = np.random.default_rng(version).standard_normal((size, size), dtype=np.float32)
+    x = ops.parameter(ov.PartialShape([1, size]), ov.Type.f32, name="x")
+    x.output(0).get_tensor().set_names({"x"})
+    model = ov.Model([ops.result(ops.matmul(x, ops.constant(weights), False, False))], [x], name)
+    model.outputs[0].get_tensor().set_names({"y"})
+    return save(model, root, name, version)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ TRANSPORT_ONLY = "benchmarks.baselines.transport_only"
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS, STOP_SECONDS = 60.0, 20.0
 LARGEST_MESSAGE = 1 << 30
+LONGEST_LOG = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,15 @@ class Serving:
 class ServerProcess:
     """One server of one model, as a context manager that returns when it answers."""
 
-    def __init__(self, module: str, serving: Serving) -> None:
+    def __init__(self, module: str, serving: Serving, *more: str) -> None:
+        """``more``: further arguments."""
         self.module = module
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._command = [
             *(sys.executable, "-m", module, *(["model"] if module == OURS else [])),
             *("--model_name", serving.folder.name, "--model_path", str(serving.folder), "--port", str(self.port)),
             *("--nireq", str(serving.nireq), "--grpc_workers", str(serving.workers)),
-            *("--plugin_config", json.dumps(dict(serving.plugin_config))),
+            *("--plugin_config", json.dumps(dict(serving.plugin_config)), *more),
         ]
 
     def __enter__(self) -> "ServerProcess":
@@ -94,6 +94,10 @@ class ServerProcess:
         if not np.allclose(values, expected.ravel(), rtol=1e-3, atol=1e-3):
             raise RuntimeError(f"{self.module} gives a wrong answer")
 
+    def log(self) -> str:
+        """All it has written so far."""
+        return os.pread(self._log.fileno(), LONGEST_LOG, 0).decode(errors="replace")
+
     def cpu_seconds(self) -> float:
         """User and system time of all threads so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -101,7 +105,39 @@ class ServerProcess:
 
     def resident_bytes(self) -> int:
         """Memory the process has in RAM now."""
+        return self._memory("VmRSS:")
+
+    def peak_bytes(self) -> int:
+        """The most it ever had, since ``forget_peak`` if that was called."""
+        return self._memory("VmHWM:")
+
+    def forget_peak(self) -> None:
+        """Have the peak count from now on."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def threads(self) -> int:
+        """How many it has now."""
+        return len(os.listdir(f"/proc/{self._process.pid}/task"))
+
+    def _memory(self, key: str) -> int:
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(key):
                 return int(line.split()[1]) * 1024
         return 0
+
+
+class ManagedServer(ServerProcess):
+    """An ovms of a configuration file, as a context manager that returns at once."""
+
+    def __init__(self, config: Path, *options: str, before: Sequence[str] = ()) -> None:
+        """``before``: a command that starts the server's."""
+        self.module, self.port = OURS, free_port()
+        arguments = ("config", "--config_path", str(config), "--port", str(self.port))
+        self._command = [*before, sys.executable, "-m", OURS, *arguments, *options]
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

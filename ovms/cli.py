@@ -18,6 +18,7 @@ from ovms.config.file import read_config
 from ovms.config.options import MODEL_NAME, MODEL_OPTIONS, MODEL_PATH
 from ovms.config.settings import Settings
 from ovms.core.harness import describe
+from ovms.core.manager import LOAD_THREADS, UNLOAD_THREADS
 from ovms.errors import ConfigError, ServingError
 
 EXIT_FATAL = 1
@@ -29,13 +30,19 @@ logger = logging.getLogger(__name__)
 def run() -> NoReturn:
     """What the ``ovms`` and ``ie_serving`` commands call: ``main`` with the process's own arguments."""
     code = main(sys.argv[1:])
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+    if any(_holds_up_exit(thread) for thread in threading.enumerate()):
         # An ordinary exit would wait for a request or a load that was cut off. All is said: nothing gets lost.
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _holds_up_exit(thread: threading.Thread) -> bool:
+    """Also a daemon of an executor: those are joined at exit, whatever they are."""
+    ordinary = not thread.daemon and thread is not threading.main_thread()
+    return ordinary or thread.name.startswith((LOAD_THREADS, UNLOAD_THREADS))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from logging.handlers import WatchedFileHandler
 from typing import Final
 
 from ovms.errors import ConfigError
@@ -28,12 +29,6 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)  # ASCII only: a name from outside cannot break the line
 
 
-def level_name(text: str | None) -> str:
-    """Return the level that ``LOG_LEVEL`` asks for, in capitals; INFO for anything that is not a level."""
-    name = (text or "").upper()
-    return name if name in LEVELS else "INFO"
-
-
 def set_up(level: str, path: str | None, log_format: str = "text") -> None:
     """Send log lines to stderr and, with a path, also to the end of that file, as text or as JSON.
 
@@ -43,7 +38,8 @@ def set_up(level: str, path: str | None, log_format: str = "text") -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path:
         try:
-            handlers.append(logging.FileHandler(path, errors="backslashreplace"))
+            # Opens the file again when somebody has moved it away, as log rotation does.
+            handlers.append(WatchedFileHandler(path, errors="backslashreplace"))
         except OSError as error:
             raise ConfigError(f"LOG_PATH: {path}: cannot be written: {error.strerror}") from None
     formatter = JsonFormatter() if log_format == "json" else logging.Formatter(FORMAT)

@@ -10,8 +10,7 @@ from typing import Final, TypeVar
 
 from ovms.api.health import Health
 from ovms.config import ModelConfig, ServerConfig
-from ovms.config.file import read_config
-from ovms.core.aspired import AspiredVersions
+from ovms.config.file import inspect_config, read_config
 from ovms.core.manager import Manager
 from ovms.core.servable import Servable, ServableState, State
 from ovms.errors import Code, ConfigError, ServingError
@@ -20,6 +19,9 @@ from ovms.storage.source import StorageSource
 
 STEP_SECONDS: Final = 0.05
 """Pause between two looks at whether something has come about that nothing wakes us for."""
+
+STOP_SECONDS: Final = 0.2
+"""How long a listing under way is waited for at the end; its thread is a daemon."""
 
 NOTHING_COUNTS: Final = (
     "the version policy selects none of those there, or none counts: a folder without files does not, one that "
@@ -45,19 +47,35 @@ class ModelSet:
         self._manager = manager
         self._health = health
         self._guard = threading.RLock()  # one change of the configuration at a time
-        self._seen: bytes | None = self._fingerprint()
+        # Not the file's content now: it may have changed since it was read. It is read again at the start, and models
+        # that are as they were are not touched.
+        self._seen: bytes | None = None
         self._models: tuple[ModelConfig, ...] = ()
-        self._loop = PollLoop([self._watch_file, self._look, manager.retry_due], config.poll_seconds)
+        self._touched: frozenset[str] = frozenset()  # by the last change of the configuration
+        self._looked = threading.Event()
+        self._stopping = threading.Event()
+        # Two threads: a listing that hangs must not keep the file from being read.
+        self._looks = PollLoop([self._look], config.poll_seconds)
+        self._changes = PollLoop([self._watch_file, manager.retry_due], config.poll_seconds)
         self._apply(config.models)
 
     def start(self) -> None:
-        """Look at the repositories for the first time, and from then on regularly."""
-        self._look()
-        self._loop.start()
+        """Begin to look at the repositories and at the file; returns at once."""
+        self._watch_file(first=True)
+        self._looks.start()
+        self._changes.start()
+        self._looks.wake(0)
 
     def stop(self) -> None:
-        """Look no more."""
-        self._loop.stop()
+        """Look no more, and let nobody wait any longer."""
+        self._stopping.set()
+        for loop in (self._changes, self._looks):
+            loop.stop(STOP_SECONDS)
+
+    def look_now(self) -> None:
+        """Have the file and the repositories looked at; returns at once."""
+        self._changes.wake(0)
+        self._looks.wake(0)
 
     def models(self) -> Sequence[ModelConfig]:
         """Return what is configured now."""
@@ -79,15 +97,20 @@ class ModelSet:
             self._seen = seen
 
     def wait_settled(self, timeout: float) -> bool:
-        """Look at the repositories and wait for what that starts; False if it took longer than ``timeout`` seconds."""
+        """Look at the repositories and wait for what the last change of the configuration has started.
+
+        False if that took longer than ``timeout`` seconds, or the server stops.
+        """
         deadline = time.monotonic() + timeout
-        if not self._loop.wake(max(0.0, timeout)):
+        before = self._unsettled()
+        if not self._looks.wake(max(0.0, timeout)):
             return False
-        while self._source.pending() and self._poll_seconds > 0:  # what is new counts once it has stayed the same
-            if time.monotonic() >= deadline:
+        touched = self._touched.union(self._unsettled() - before)
+        while True:
+            if touched.isdisjoint(self._unsettled()):
+                return True
+            if time.monotonic() >= deadline or self._stopping.wait(STEP_SECONDS):
                 return False
-            time.sleep(STEP_SECONDS)
-        return self._manager.wait_until_settled(max(0.0, deadline - time.monotonic()))
 
     def problem(self, name: str) -> str:
         """Why a model's versions cannot be listed; empty if they can."""
@@ -104,13 +127,20 @@ class ModelSet:
 
     def tried(self) -> bool:
         """Whether everything that was found so far has been loaded, or has failed to."""
-        return not self._source.pending() and self._manager.wait_until_settled(0)
+        return self._looked.is_set() and not self._source.pending() and not self._manager.busy()
+
+    def loads(self) -> bool:
+        """Whether nothing is known yet, or something is loading or unloading."""
+        return not self._looked.is_set() or bool(self._manager.busy())
 
     def without_version(self) -> dict[str, str]:
         """Each model of which no version can be served now -> why."""
         causes = {}
         for model in self._models:
-            states = self._manager.status(model.name)
+            try:
+                states = self._manager.status(model.name)
+            except ServingError:  # removed at this moment
+                states = []
             if any(state.state is State.AVAILABLE for state in states):
                 continue
             failed = "; ".join(f"version {state.id.version}: {state.error_message}" for state in states)
@@ -119,6 +149,10 @@ class ModelSet:
             )
         return causes
 
+    def _unsettled(self) -> set[str]:
+        """The models that are loading or unloading, or have a version that counts once it has stayed the same."""
+        return {*self._manager.busy(), *(self._source.pending() if self._poll_seconds > 0 else ())}
+
     def _apply(self, models: Sequence[ModelConfig]) -> None:
         with self._guard:
             changes = self._source.set_models(models)
@@ -126,6 +160,11 @@ class ModelSet:
             self._health.set_models(model.name for model in models)
             for name in changes.removed:
                 self._manager.forget(name)
+            for name in changes.added:
+                self._manager.expect(name)
+            # What an earlier change has started and not finished counts on.
+            unsettled = self._touched.intersection(self._unsettled())
+            self._touched = unsettled.union(changes.added, changes.changed, changes.removed)
             if changes.added or changes.changed or changes.removed:
                 logger.info(
                     "Models configured: %s (added %s, changed %s, removed %s)",
@@ -133,13 +172,12 @@ class ModelSet:
                 )  # fmt: skip
 
     def _look(self) -> None:
-        self._source.look()
-        known = set(self._manager.names())
-        for model in self._models:
-            if model.name not in known:  # its path cannot be listed: a model all the same, without versions
-                self._manager.set_aspired(model.name, AspiredVersions())
+        try:
+            self._source.look()
+        finally:
+            self._looked.set()
 
-    def _watch_file(self) -> None:
+    def _watch_file(self, first: bool = False) -> None:
         if self._path is None:
             return
         with self._guard:
@@ -148,7 +186,8 @@ class ModelSet:
                 return
             self._seen = seen
             try:
-                self._apply(read_config(self._path))
+                # What has no effect in it was said when it was read for the start.
+                self._apply(inspect_config(self._path).checked() if first else read_config(self._path))
             except ConfigError as error:
                 logger.error("The changed configuration is not used, models stay as they were: %s", error.message)
 

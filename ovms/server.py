@@ -26,8 +26,8 @@ POLL_SECONDS: Final = 0.02
 PENDING_POLLS: Final = 3
 # `timeout`, for one, sends its signal to the process and then to the process group: that is one wish, not two.
 SAME_SIGNAL_SECONDS: Final = 0.1
-# For freeing memory, also when the requests took all the time there was.
-UNLOAD_SECONDS: Final = 0.5
+# For freeing memory once requests have ended, or took all the time there was.
+UNLOAD_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +70,12 @@ class Server:
 
         ServingError if nothing can be served and nothing could change that.
         """
-        self._models.start()
         if self._front_end:
-            self._front_end.start()  # only now: the first answer knows of every model
+            self._front_end.start()
+        self._models.start()
         # What is being copied at this moment gets the time of a few looks, not more.
         patience = time.monotonic() + PENDING_POLLS * max(self._config.poll_seconds, 1.0)
-        while not (self._models.tried() or (time.monotonic() > patience and self._manager.wait_until_settled(0))):
+        while not (self._models.tried() or (time.monotonic() > patience and not self._models.loads())):
             if stopping.wait(POLL_SECONDS):
                 return
         self._require_models()
@@ -94,7 +94,15 @@ class Server:
         drained = self._front_end is None or self._front_end.stop(max(0.0, deadline - time.monotonic()))
         if not drained:
             logger.warning("Requests still under way after %g s were cut off", self._config.drain_seconds)
-        return self._manager.stop(max(deadline - time.monotonic(), UNLOAD_SECONDS)) and drained
+        # No request is left to wait for, or none may be. A load that is under way cannot be told to end.
+        unloaded = self._manager.stop(UNLOAD_SECONDS if drained else POLL_SECONDS)
+        if not unloaded:
+            logger.warning("Left behind while loading or unloading: %s", self._manager.busy())
+        return unloaded and drained
+
+    def look_now(self) -> None:
+        """Have the configuration file and the repositories looked at."""
+        self._models.look_now()
 
     def _make_front_end(self) -> GrpcFrontEnd:
         return GrpcFrontEnd(
@@ -130,13 +138,18 @@ def serve(config: ServerConfig) -> int:
     Raises ServingError if it cannot start, after stopping what had started. A thread that does not come to its end (a
     request or a load that takes longer than it may) is left behind; whoever ends the process must not wait for it.
     """
-    stopping = threading.Event()
-    _set_on_signals(stopping)
+    stopping, woken = threading.Event(), threading.Event()
+    _set_on_signals(stopping, woken)
     _native.keep_freed_memory()  # this process is ours alone; an import of the package changes nothing
     server = Server(config)
     try:
         server.start(stopping)
-        stopping.wait()
+        while not stopping.is_set():
+            woken.wait()
+            woken.clear()
+            if not stopping.is_set():
+                logger.info("SIGHUP: looking at the configuration file and the repositories")
+                server.look_now()
         logger.info("Server stops: no new requests, %g s for those under way", config.drain_seconds)
     except BaseException:
         server.stop()
@@ -146,8 +159,8 @@ def serve(config: ServerConfig) -> int:
     return 0
 
 
-def _set_on_signals(stopping: threading.Event) -> None:
-    """Have SIGNALS set ``stopping``; any of them that comes later ends the process.
+def _set_on_signals(stopping: threading.Event, woken: threading.Event) -> None:
+    """Have SIGNALS set ``stopping``; any of them that comes later ends the process. These and SIGHUP set ``woken``.
 
     A thread waits for them at the pipe that the interpreter writes their numbers to. The main thread would run
     handlers only once it is awake, and a signal that another thread receives does not wake it.
@@ -158,13 +171,16 @@ def _set_on_signals(stopping: threading.Event) -> None:
     def watch() -> None:
         asked_at = None
         while numbers := os.read(received, 1):
-            if asked_at is None:
+            if numbers[0] == signal.SIGHUP:
+                woken.set()
+            elif asked_at is None:
                 asked_at = time.monotonic()
                 stopping.set()
+                woken.set()
             elif time.monotonic() - asked_at > SAME_SIGNAL_SECONDS:
                 os._exit(128 + numbers[0])
 
     threading.Thread(target=watch, name="signals", daemon=True).start()
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)

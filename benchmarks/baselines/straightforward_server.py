@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import queue
+from collections.abc import Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,8 @@ def make_array(proto: TensorProto) -> Any:
     return np.array(getattr(proto, LISTS[proto.dtype]), dtype).reshape(shape)
 
 
-def main() -> None:
-    """Serve until killed."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until killed; the process's own arguments if none are given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--model_path", required=True, type=Path)
@@ -113,15 +114,15 @@ def main() -> None:
     parser.add_argument("--nireq", type=int, default=2)
     parser.add_argument("--grpc_workers", type=int, default=4)
     parser.add_argument("--plugin_config", type=json.loads, default={})
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
 
-    model = next((arguments.model_path / "1").glob("*.xml"))
-    compiled = ov.Core().compile_model(model, "CPU", arguments.plugin_config)
+    model = next((options.model_path / "1").glob("*.xml"))
+    compiled = ov.Core().compile_model(model, "CPU", options.plugin_config)
     sizes = [("grpc.max_receive_message_length", LARGEST_MESSAGE), ("grpc.max_send_message_length", LARGEST_MESSAGE)]
-    server = grpc.server(futures.ThreadPoolExecutor(arguments.grpc_workers), options=sizes)
-    service = PredictionService(arguments.model_name, compiled, arguments.nireq)
+    server = grpc.server(futures.ThreadPoolExecutor(options.grpc_workers), options=sizes)
+    service = PredictionService(options.model_name, compiled, options.nireq)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    server.add_insecure_port(f"127.0.0.1:{arguments.port}")
+    server.add_insecure_port(f"127.0.0.1:{options.port}")
     server.start()
     server.wait_for_termination()
 

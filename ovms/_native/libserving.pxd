@@ -22,6 +22,7 @@ cdef extern from "signature.hpp" namespace "ovms" nogil:
         DType dtype
         cbool any_rank
         vector[Dimension] dims
+        vector[int64_t] example
 
     cdef cppclass Signature:
         vector[CTensorSpec] inputs
@@ -66,6 +67,7 @@ cdef extern from "model.hpp" namespace "ovms" nogil:
         uint32_t compilations()
         uint32_t pins()
         cbool wait_unused(Deadline)
+        void take_turns(cbool)
         void unload() except +
 
 
@@ -101,6 +103,7 @@ cdef extern from "predict.hpp" namespace "ovms" nogil:
 
     cdef cppclass Trace:
         TimePoint began
+        TimePoint checked
         TimePoint leased
         TimePoint bound
         TimePoint inferred

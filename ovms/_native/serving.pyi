@@ -2,7 +2,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
-class Preprocessing(Protocol):
+class _Preprocessing(Protocol):
     @property
     def layout(self) -> str | None: ...
     @property
@@ -18,6 +18,7 @@ class Preprocessing(Protocol):
 class CallTrace:
     name: str
     version: int
+    checked: float | None
     waited: float | None
     bound: float | None
     inferred: float | None
@@ -30,6 +31,7 @@ class TensorSpec:
     dtype: str
     tf_dtype: int
     shape: tuple[int, ...] | None
+    example: tuple[int, ...] = ()
 
 @final
 class Model:
@@ -50,6 +52,7 @@ class Model:
     def inputs(self) -> tuple[TensorSpec, ...]: ...
     @property
     def outputs(self) -> tuple[TensorSpec, ...]: ...
+    def take_turns(self, on: bool) -> None: ...
     def wait_unused(self, timeout: float | None = None) -> bool: ...
     def unload(self) -> None: ...
 
@@ -70,7 +73,7 @@ class Core:
         shapes: Mapping[str, str] | None = None,
         batch: int = 0,
         compiled_shapes: int = 0,
-        preprocessing: Mapping[str, Preprocessing] | None = None,
+        preprocessing: Mapping[str, _Preprocessing] | None = None,
         max_queue: int | None = None,
     ) -> Model: ...
     def devices(self) -> list[str]: ...

@@ -42,13 +42,17 @@ cdef cmap[string, string] _bytes_map(mapping) except *:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One named input or output of a model; shape has -1 where a dimension is dynamic, and is None for any rank."""
+    """One named input or output of a model; shape has -1 where a dimension is dynamic, and is None for any rank.
+
+    example: of an input, sizes that are likely to work: the model's own, else the least allowed, else -1.
+    """
 
     name: str
     tensor_name: str
     dtype: str
     tf_dtype: int
     shape: tuple
+    example: tuple = ()
 
 
 cdef object _tensor_spec(const CTensorSpec& spec):
@@ -57,7 +61,8 @@ cdef object _tensor_spec(const CTensorSpec& spec):
     if not spec.any_rank:
         shape = tuple([spec.dims[i].min if spec.dims[i].fixed() else -1 for i in range(spec.dims.size())])
     dtype = row.openvino.data()[:row.openvino.size()].decode()
-    return TensorSpec(spec.name.decode(), spec.tensor_name.decode(), dtype, row.tf, shape)
+    example = tuple([spec.example[i] for i in range(spec.example.size())])
+    return TensorSpec(spec.name.decode(), spec.tensor_name.decode(), dtype, row.tf, shape, example)
 
 
 @cython.final
@@ -89,7 +94,7 @@ cdef class Model:
 
     @property
     def compilations(self):
-        """How often the model was compiled so far: once, or with compiled_shapes once for each shape that was met."""
+        """How often the model was compiled so far: once for itself or for each shape that was met, and after failed runs."""
         return self.model.get().compilations()
 
     @property
@@ -114,6 +119,10 @@ cdef class Model:
         with nogil:
             unused = self.model.get().wait_unused(deadline)
         return unused
+
+    def take_turns(self, bint on):
+        """For a warm-up: n calls at a time, with n = nireq, run once on each infer request as long as this is on."""
+        self.model.get().take_turns(on)
 
     def unload(self):
         """Frees the compiled model. Only for a model that was withdrawn and is unused."""
@@ -277,7 +286,8 @@ cdef object _call_trace(const Trace& trace):
     return CallTrace(
         trace.model.get().name().decode("utf-8", "replace"),
         trace.model.get().version(),
-        _milliseconds(trace.began, trace.leased),
+        _milliseconds(trace.began, trace.checked),
+        _milliseconds(trace.checked, trace.leased),
         _milliseconds(trace.leased, trace.bound),
         _milliseconds(trace.bound, trace.inferred),
         _milliseconds(trace.inferred, trace.packed),
@@ -298,6 +308,7 @@ class CallTrace:
 
     name: str
     version: int
+    checked: float
     waited: float
     bound: float
     inferred: float

@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from ovms.config import ModelConfig
+from ovms.config.options import parse_version_labels
+from ovms.config.scalars import as_json, explain, name, path
 from ovms.core.servable import ServableState, State
 from ovms.core.version_policy import All, Latest, Specific, VersionPolicy
-from ovms.errors import Code, ServingError
+from ovms.errors import Code, ConfigError, ServingError
 from ovms.protos import tensorflow_serving as messages
 
 LONGEST_WAIT: Final = 600.0
@@ -18,6 +20,8 @@ LONGEST_WAIT: Final = 600.0
 
 MARGIN: Final = 0.2
 """Seconds before a call's deadline at which it is answered, so that the answer still arrives."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,14 @@ class ReloadConfig:
         models = []
         for number, config in enumerate(configs):
             where = f"model_config_list.config[{number}]"
-            if not config.name or not config.base_path:
-                raise ServingError(Code.INVALID_ARGUMENT, f"{where}: name and base_path must not be empty")
-            model = known.get(config.name) or ModelConfig(config.name, config.base_path)
+            asked = _read(config.name, name, f"{where}.name")
+            base_path = _read(config.base_path, path, f"{where}.base_path")
             models.append(
                 replace(
-                    model,
-                    base_path=config.base_path,
+                    known.get(asked) or ModelConfig(asked, base_path),
+                    base_path=base_path,
                     version_policy=_policy(config.model_version_policy, where),
-                    version_labels=dict(config.version_labels),
+                    version_labels=_read(dict(config.version_labels), parse_version_labels, f"{where}.version_labels"),
                 )
             )
         return models
@@ -126,6 +129,14 @@ class ReloadConfig:
             if given.get(label) != version:
                 return ModelResult(model.name, f"label {label}: version {version} is not available")
         return ModelResult(model.name)
+
+
+def _read(value: object, reader: Callable[[object], T], where: str) -> T:
+    """Read a field as the configuration file's key of that name is read."""
+    try:
+        return reader(value)
+    except ConfigError as error:
+        raise ServingError(Code.INVALID_ARGUMENT, f"{where}: {explain(error, value, as_json)}") from None
 
 
 def _policy(policy: Any, where: str) -> VersionPolicy:

@@ -34,10 +34,11 @@ def server_config(
 ) -> ServerConfig:
     """Everything a server is told; ConfigError that names the option or variable that is wrong."""
     require_no_rest(settings)
+    workers = [default_grpc_workers(model.nireq, model.max_queue) for model in models]
     grpc = GrpcConfig(
         port=settings["port"],
         bind_address=settings["grpc_bind_address"],
-        workers=settings["grpc_workers"] or default_grpc_workers(max((model.nireq for model in models), default=0)),
+        workers=settings["grpc_workers"] or max([default_grpc_workers(0), *workers]),
     )
     return ServerConfig(
         models=tuple(models),

@@ -147,6 +147,11 @@ class _Reading:
                 given[key] = readers[key](value)
             except ConfigError as error:
                 self._wrong(below(pointer, key), explain(error, value, as_json))
+        if "://" in given.get("base_path", ""):
+            scheme = given["base_path"].partition("://")[0]
+            self._wrong(
+                below(pointer, "base_path"), f"{scheme}:// paths are not supported; expected a folder or a model file"
+            )
         if "name" in given:
             self._unique(below(pointer, "name"), given["name"])
         if len(self.errors) > before:

@@ -137,7 +137,7 @@ MODEL_OPTIONS: Final = (
         metavar="SHAPE", default={},
     ),
     _simple(
-        "compiled_shapes", whole_number(0),
+        "compiled_shapes", whole_number(0, 1024),
         "how auto adapts: 0 (the default) makes dimensions dynamic where the model takes that; N compiles the model "
         "for each shape and keeps the last N", default=0,
     ),
@@ -165,7 +165,7 @@ MODEL_OPTIONS: Final = (
         metavar="NUMBERS", default={},
     ),
     _simple(
-        "nireq", whole_number(0),
+        "nireq", whole_number(0, 1024),
         "infer requests per version, that is how many requests it computes at once; 0 (the default) lets the device "
         "choose", default=0,
     ),
@@ -182,7 +182,7 @@ MODEL_OPTIONS: Final = (
         'OpenVINO properties for the device, such as {"NUM_STREAMS": 2, "INFERENCE_NUM_THREADS": 4}', default={},
     ),
     _simple(
-        "warmup", whole_number(0),
+        "warmup", whole_number(0, 100_000),
         "inferences on each infer request before a version is AVAILABLE (default 0)", default=0,
     ),
     switch("unload_before_load", "free a version's memory before its successor loads; leaves a gap", key=True),

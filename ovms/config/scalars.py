@@ -11,6 +11,8 @@ from ovms.errors import ConfigError
 # What C++ holds such numbers in.
 LARGEST_COUNT: Final = 2**31 - 1
 LARGEST_VERSION: Final = 2**63 - 1
+# A year. The system's clocks and waits end somewhere beyond.
+LONGEST_SECONDS: Final = 31_536_000.0
 # Enough to recognise a value by; a message has to stay one readable line.
 _SHOWN_CHARACTERS: Final = 120
 
@@ -97,7 +99,7 @@ def seconds(value: object) -> float:
     number = finite(value)
     if number is None or number < 0:
         raise UnfitError("a number of seconds, 0 or more")
-    return number
+    return _within_reason(number)
 
 
 def pause(value: object) -> float:
@@ -105,6 +107,12 @@ def pause(value: object) -> float:
     number = finite(value)
     if number is None:
         raise UnfitError("a number of seconds")
+    return _within_reason(number)
+
+
+def _within_reason(number: float) -> float:
+    if number > LONGEST_SECONDS:
+        raise UnfitError(f"a number of seconds up to a year, {LONGEST_SECONDS:.0f}")
     return number
 
 
@@ -131,8 +139,10 @@ def text(value: object) -> str:
 
 
 def name(value: object) -> str:
-    """Read text that messages of clients can carry."""
+    """Read text that messages of clients and lines of logs can carry."""
     read = text(value)
+    if not read.isprintable():
+        raise UnfitError("text without control characters")
     try:
         read.encode()
     except UnicodeEncodeError:

@@ -31,7 +31,7 @@ SERVER_OPTIONS: Final = (
     Option(
         "grpc_workers", whole_number(1),
         "threads for gRPC requests; each waits for an infer request and its result, so fewer than --nireq "
-        "leave some idle (default: two per core, at least 4 and at least --nireq)",
+        "leave some idle (default: two per core, at least 4, and enough for --nireq and --max_queue)",
     ),
     Option("rest_port", rest_port, "only 0: this version has no REST", "PORT", 0),
     Option("rest_workers", whole_number(1), "accepted, without effect: there is no REST", default=1),

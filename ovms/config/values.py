@@ -162,11 +162,16 @@ class ServerConfig:
     """How a log line looks."""
 
 
-def default_grpc_workers(nireq: int) -> int:
-    """Enough threads that cores and infer requests, not threads, limit how much runs at once.
+MOST_QUEUE_WORKERS: Final = 256
+
+
+def default_grpc_workers(nireq: int, max_queue: int | None = None) -> int:
+    """Enough threads for a model that cores and infer requests, not threads, limit how much runs at once.
 
     A thread mostly waits for an infer request, so there are two per core, at least four, and
-    never fewer than the infer requests asked for.
+    never fewer than the infer requests asked for. With ``max_queue`` there are as many as may wait, too, and one that
+    refuses the rest, up to ``MOST_QUEUE_WORKERS``.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(4, 2 * cores, nireq)
+    waiting = 0 if max_queue is None else min((nireq or cores) + max_queue + 1, MOST_QUEUE_WORKERS)
+    return max(4, 2 * cores, nireq, waiting)

@@ -294,11 +294,16 @@ class LoaderHarness(Generic[S]):
 def describe(error: Exception) -> str:
     """The cause in words: our own messages as they are, any other exception with its type before it."""
     if isinstance(error, ServingError):
-        return error.message
+        return _one_line(error.message)
     try:
-        return clean(f"{type(error).__name__}: {error}".rstrip(": "))
+        return _one_line(clean(f"{type(error).__name__}: {error}".rstrip(": ")))
     except Exception:  # an exception that cannot say what it is must not keep its version from FAILED
         return type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    """A log line and a status are one line, and OpenVINO's words have many."""
+    return " ".join(text.split())
 
 
 def _attempt(call: Callable[[], object]) -> Exception | None:

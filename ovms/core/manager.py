@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ovms.core.aspired import AspiredVersions
 from ovms.core.harness import LoaderHarness, Mishap, Phase, describe
@@ -18,6 +18,10 @@ from ovms.core.retry import RetryPauses
 from ovms.core.servable import Servable, ServableId, ServableState
 from ovms.core.transition_policy import Load, Snapshot, Unload, next_action
 from ovms.errors import Code, ServingError
+
+# What the names of the threads begin with
+LOAD_THREADS: Final = "load"
+UNLOAD_THREADS: Final = "unload"
 
 S = TypeVar("S", bound=Servable)
 
@@ -37,6 +41,7 @@ class _Model(Generic[S]):
     retry_at: float = math.inf  # when the next load that failed is due, in seconds of the clock
     updating: bool = True  # what it serves is to be logged once it has settled
     served: list[int] | None = None  # as logged last; None: never, so the next time is no update
+    begun: bool = False  # something was aspired of it
     forgotten: bool = False  # goes once everything of it has ended
 
 
@@ -71,8 +76,8 @@ class Manager(Generic[S]):
         self._changed = threading.Condition(threading.RLock())
         prepare = partial(_prepare, prepare_load_thread) if prepare_load_thread else None
         # Two pools: an unload may wait long for a request to end, and must not keep a load from starting.
-        self._loads = ThreadPoolExecutor(load_threads, thread_name_prefix="load", initializer=prepare)
-        self._unloads = ThreadPoolExecutor(load_threads, thread_name_prefix="unload")
+        self._loads = ThreadPoolExecutor(load_threads, thread_name_prefix=LOAD_THREADS, initializer=prepare)
+        self._unloads = ThreadPoolExecutor(load_threads, thread_name_prefix=UNLOAD_THREADS)
 
     def add_listener(self, listener: StateListener) -> None:
         """Have ``listener`` called with every published state from now on, in the order they come about.
@@ -96,8 +101,10 @@ class Manager(Generic[S]):
                 raise ServingError(Code.FAILED_PRECONDITION, f"{name}: the server is stopping, nothing can be loaded")
             model = self._models.get(name)
             if model is None:
-                logger.info("Server start loading model: %s", name)
                 model = self._models[name] = _Model()
+            if not model.begun:
+                logger.info("Server start loading model: %s", name)
+                model.begun = True
             elif wanted == model.wanted:
                 model.forgotten = False
                 self._retry(name, model)
@@ -155,7 +162,18 @@ class Manager(Generic[S]):
         A failed load that waits for its next try is not under way.
         """
         with self._changed:
-            return self._changed.wait_for(lambda: not any(model.running for model in self._models.values()), timeout)
+            return self._changed.wait_for(lambda: not self.busy(), timeout)
+
+    def busy(self) -> list[str]:
+        """The names of which something is loading or unloading now."""
+        with self._changed:
+            return [name for name, model in self._models.items() if model.running]
+
+    def expect(self, name: str) -> None:
+        """Make a name known before anything is aspired of it; nothing happens if it is known already."""
+        with self._changed:
+            if not self._stopping:
+                self._models.setdefault(name, _Model())
 
     def stop(self, timeout: float | None = None) -> bool:
         """Unload everything; True once that is done, False if it took longer than ``timeout`` seconds.

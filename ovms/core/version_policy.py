@@ -84,6 +84,8 @@ def _object(value: object, what: str, known: tuple[str, ...]) -> dict[str, objec
 def _versions(value: object) -> frozenset[int]:
     if not isinstance(value, list):
         raise TypeError(f'"versions" must be a list, such as [1, 3], not {_as_json(value)}')
+    if not value:
+        raise ValueError('"versions" must name at least one version, such as [1, 3]')
     return frozenset(_whole_number(version, "a version") for version in value)
 
 

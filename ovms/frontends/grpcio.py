@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn, Protocol
@@ -26,6 +27,10 @@ _UNIMPLEMENTED: Final = {
 }
 
 COLD_THREADS: Final = 2
+REFUSAL_SECONDS: Final = 0.05
+"""How long calls are answered with UNAVAILABLE before gRPC core stops: those it has taken and nobody has looked at yet
+when it stops are reset, which clients see as CANCELLED, and do not try again."""
+
 STOP_SECONDS: Final = 0.2
 """How long a server without calls may take to stop: so long it is waited for even if no time is given."""
 
@@ -56,6 +61,7 @@ class GrpcFrontEnd:
     ) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
         check_endpoint(config.grpc)
+        self._refusing = False
         self._workers = WorkerThreads(config.grpc.workers)
         # Threads of their own: health and status have to be told also while every worker computes. grpcio takes
         # nothing but this class for the pool of a single method.
@@ -65,7 +71,7 @@ class GrpcFrontEnd:
         self._server = grpc.server(self._workers, options=_channel_options(config.grpc.max_message_bytes))
         methods: dict[str, dict[str, Answer]] = {
             PREDICTION_SERVICE: {
-                "Predict": _answer("Predict", _predict(make_predict(registry, config))),
+                "Predict": _answer("Predict", self._predict(make_predict(registry, config))),
                 "GetModelMetadata": self._cold("GetModelMetadata", cold_calls.get_model_metadata),
             },
             MODEL_SERVICE: {
@@ -96,6 +102,8 @@ class GrpcFrontEnd:
         """Refuse new calls and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
         # grpcio would cut off calls itself, at a moment that cannot be told from their end: it gets more time than
         # they do, so that it never comes to that.
+        self._refusing = True
+        time.sleep(REFUSAL_SECONDS)
         stopped = self._server.stop(grace + 60)
         finished: bool = stopped.wait(max(grace, STOP_SECONDS))
         if not finished:
@@ -104,6 +112,14 @@ class GrpcFrontEnd:
         self._cold_workers.shutdown(wait=finished)
         self._reload_worker.shutdown(wait=finished)
         return finished
+
+    def _predict(self, predict: Predict) -> Answer:
+        def call(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if self._refusing:
+                raise ServingError(Code.UNAVAILABLE, "the server is stopping")
+            return predict(request, context.time_remaining())
+
+        return call
 
     def _cold(self, name: str, call: Callable[[bytes], bytes]) -> Answer:
         return _on(self._cold_workers, _answer(name, lambda request, context: call(request)))
@@ -115,10 +131,6 @@ def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls at random
     ]
-
-
-def _predict(predict: Predict) -> Answer:
-    return lambda request, context: predict(request, context.time_remaining())
 
 
 def _reload(reload: ReloadCall) -> Answer:

@@ -32,7 +32,9 @@ def make_predict(registry: Registry, config: ServerConfig) -> Predict:
             )
         except ServingError as error:
             if error.code is Code.NOT_FOUND:
-                logger.debug("PREDICT, invalid model spec from request: %s", error.message)
+                # "... Specific(NAME, VERSION)" becomes the ancestor's "NAME - VERSION"
+                name, _, version = error.message.partition("Specific(")[2].rstrip(")").rpartition(", ")
+                logger.debug("PREDICT, invalid model spec from request, %s - %s", name, version)
             else:
                 logger.debug("PREDICT, refused with %s: %s", error.code.name, error.message)
             raise
@@ -43,7 +45,7 @@ def make_predict(registry: Registry, config: ServerConfig) -> Predict:
 def _log_steps(call: CallTrace) -> None:
     """The lines that usage monitors of ie_serving look for, as far as the call came."""
     if call.bound is not None:
-        _log("PREDICT; input deserialization completed; %s; %d; %.3f ms", call, (call.waited or 0.0) + call.bound)
+        _log("PREDICT; input deserialization completed; %s; %d; %.3f ms", call, (call.checked or 0.0) + call.bound)
     if call.inferred is not None:
         logger.debug(
             "[Model: %s, version: %d] --- [Inference callback] --- Inference completed in %.3f ms",

@@ -1,45 +1,105 @@
 """The threads that answer gRPC calls."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from queue import SimpleQueue
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, Final
 
 _Work = tuple[Callable[..., Any], tuple[Any, ...]]
 
+MOST_THREADS: Final = 512
+STALL_SECONDS: Final = 0.005
+"""If no thread takes a call for so long while some are queued, all threads wait for something."""
+
+IDLE_SECONDS: Final = 10.0
+"""After so long without a call, or without another stall, a thread ends that was made because of one."""
+
 
 class WorkerThreads(Executor):
-    """A fixed set of daemon threads behind a queue, for grpcio, which looks at no result.
+    """Daemon threads behind a queue, for grpcio, which looks at no result.
+
+    There are as many as asked for, and more while all of them wait: a thread keeps its call until an infer request is
+    free, so with a fixed number the calls of one slow model would keep out those of all others, and no model's own
+    bounded queue could ever fill.
 
     PERF: concurrent.futures.ThreadPoolExecutor makes a Future, a condition and a work item for every call and takes
     a global lock to do so. In three trials on the null model a call cost 1, 17 and 19 % less CPU without them.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, most: int = MOST_THREADS) -> None:
+        """Start ``threads``; there will never be more than ``most`` (or ``threads``, if that is more)."""
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"grpc-{number}", daemon=True) for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._most = max(threads, most)
+        self._taken = 0  # calls so far; only compared with itself, so a lost count does no harm
+        self._guard = threading.Lock()
+        self._count = 0
+        self._closed = False
+        self._stalled = 0.0  # when threads were added last, in seconds of the monotonic clock
+        self._queued = threading.Event()
+        for _ in range(threads):
+            self._start(None)
+        threading.Thread(target=self._watch, name="grpc-watch", daemon=True).start()
+
+    @property
+    def count(self) -> int:
+        """How many threads there are now."""
+        return self._count
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call. Returns None in place of a Future: grpcio takes that for "nothing to wait for"."""
         self._queue.put((fn, args))
+        if not self._queued.is_set():
+            self._queued.set()
         return None  # type: ignore[return-value]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the threads end once the calls queued so far are answered."""
-        for _ in self._threads:
+        with self._guard:
+            self._closed = True
+            count = self._count
+        self._queued.set()
+        for _ in range(count):
             self._queue.put(None)
-        if wait:
-            for thread in self._threads:
-                thread.join()
+        while wait and self._count:
+            time.sleep(STALL_SECONDS)
 
-    def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            function, args = work
-            function(*args)  # grpcio's own function, which lets no exception out
-            # Not kept until the next call: a request can be large.
-            del function, args, work
+    def _start(self, patience: float | None) -> None:
+        """Start one more thread, which ends when it has had nothing to do for ``patience`` seconds."""
+        with self._guard:
+            if self._closed or self._count >= self._most:
+                return
+            self._count += 1
+            name = f"grpc-{self._count}"
+        threading.Thread(target=self._run, args=(patience,), name=name, daemon=True).start()
+
+    def _watch(self) -> None:
+        """Start threads while calls are queued that nobody takes."""
+        while not self._closed:
+            self._queued.wait()
+            self._queued.clear()
+            while not self._queue.empty() and not self._closed:
+                before = self._taken
+                time.sleep(STALL_SECONDS)
+                if self._taken == before:
+                    self._stalled = time.monotonic()
+                    for _ in range(min(self._queue.qsize(), self._count)):  # at most twice as many as there were
+                        self._start(IDLE_SECONDS)
+
+    def _run(self, patience: float | None) -> None:
+        try:
+            while (work := self._queue.get(timeout=patience)) is not None:
+                self._taken += 1
+                function, args = work
+                function(*args)  # grpcio's own function, which lets no exception out
+                # Not kept until the next call: a request can be large.
+                del function, args, work
+                # Steady calls wake each thread now and then, so that none would ever be idle for long.
+                if patience is not None and time.monotonic() - self._stalled > patience:
+                    return
+        except Empty:
+            pass
+        finally:
+            with self._guard:
+                self._count -= 1

@@ -1,6 +1,7 @@
 """Loads versions into the data plane."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,7 @@ from ovms.core.servable import ServableId
 from ovms.errors import ServingError
 from ovms.runtime.cpus import Cpus, read_cpus
 from ovms.runtime.formats import model_file
+from ovms.runtime.libraries import require_whole_library
 from ovms.runtime.mapping import read_mapping
 from ovms.runtime.warmup import warm_up
 
@@ -39,6 +41,7 @@ class Runtime:
         self._extension = cpu_extension or ""
         self._cores: dict[str, Core] = {}
         self._guard = threading.Lock()
+        self._told_cache = False
 
     def core(self, extension: str | None = None) -> Core:
         """The core with this extension library, or the server's; ServingError if OpenVINO cannot load it.
@@ -49,11 +52,22 @@ class Runtime:
         with self._guard:
             if path not in self._cores:
                 try:
+                    if path:
+                        require_whole_library(Path(path))
                     self._cores[path] = Core(cache_dir=self._cache_dir, extension=path)
                 except ServingError as error:
                     what = f"cpu_extension {path}" if path else f"cache_dir {self._cache_dir}"
                     raise ServingError(error.code, f"{what}: cannot be used: {error.message}") from None
+                self._look_at_cache()
             return self._cores[path]
+
+    def _look_at_cache(self) -> None:
+        """A cache that is only read is of use, if somebody filled it. OpenVINO says nothing when it cannot write."""
+        if not self._cache_dir or self._told_cache:
+            return
+        if not os.access(self._cache_dir, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            logger.warning("cache_dir %s cannot be written: what is compiled now is not kept there", self._cache_dir)
+            self._told_cache = True
 
     def loader_factory(self, config: ModelConfig, fetch: Fetch) -> LoaderFactory[Model]:
         """What makes the loaders of a model's versions."""

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 FILE_NAME: Final = "mapping_config.json"
+LARGEST_FILE: Final = 16 << 20
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,10 @@ def read_mapping(version: Path) -> TensorNames:
     """
     path = version / FILE_NAME
     try:
-        content = json.loads(path.read_bytes())
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait for whoever writes to it
+            raise ValueError("not a regular file")
+        with path.open("rb") as file:
+            content = json.loads(file.read(LARGEST_FILE))
         if not isinstance(content, dict):
             raise ValueError('expected an object with "inputs" and "outputs"')
         return TensorNames(_names(content, "inputs"), _names(content, "outputs"))

@@ -1,8 +1,10 @@
 """Inferences before a version is AVAILABLE: the first client does not pay for what a first run has to set up."""
 
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,23 +17,23 @@ RECORDED: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_RECORDS: Final = 1000
 MOST_BYTES: Final = 256 << 20
 
-_SMALLEST: Final = 1  # for a dimension that requests choose
+# For dimensions that requests choose and the model says nothing about.
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 def warm_up(model: Model, times: int, version_folder: Path) -> int:
     """Run the model `times` times on each of its infer requests, with recorded requests if there are any.
 
-    Without records, inputs are zeros (and empty strings) of the smallest shape. Returns how many inferences that were.
-    Raises ServingError FAILED_PRECONDITION with the cause if a run or the file of records fails.
+    Without records, inputs are zeros (and empty strings) of the model's own shape, or of the smallest that it takes.
+    Returns how many inferences that were. Raises ServingError FAILED_PRECONDITION with the cause if a run or the file
+    of records fails.
     """
     registry = Registry()  # of our own: nobody else can find the model yet
     registry.publish(model)
     try:
-        requests = _requests(model, version_folder)
+        requests = _recorded_requests(model, version_folder) or [_generated_request(model, registry)]
         turns = [requests[number % len(requests)] for number in range(max(times, len(requests)))]
-        with ThreadPoolExecutor(model.nireq, thread_name_prefix="warm-up") as threads:
-            for result in [threads.submit(_run, registry, turns) for _ in range(model.nireq)]:
-                result.result()
+        _run_on_each(model, registry, turns)
     except ServingError as error:
         raise ServingError(Code.FAILED_PRECONDITION, f"warm-up failed: {error.message}") from None
     finally:
@@ -39,26 +41,72 @@ def warm_up(model: Model, times: int, version_folder: Path) -> int:
     return len(turns) * model.nireq
 
 
-def _run(registry: Registry, requests: list[bytes]) -> None:
-    for request in requests:
-        predict(registry, request)
+def _run_on_each(model: Model, registry: Registry, requests: Sequence[bytes]) -> None:
+    """As many threads as infer requests, in step: so each of them has each request, and OpenVINO's streams theirs."""
+    in_step = threading.Barrier(model.nireq)
+
+    def run() -> None:
+        try:
+            for request in requests:
+                in_step.wait()
+                predict(registry, request)
+        except BaseException:
+            in_step.abort()
+            raise
+
+    model.take_turns(True)
+    try:
+        with ThreadPoolExecutor(model.nireq, thread_name_prefix="warm-up") as threads:
+            results = [threads.submit(run) for _ in range(model.nireq)]
+        for result in results:
+            with suppress(threading.BrokenBarrierError):  # another one has the reason
+                result.result()
+    finally:
+        model.take_turns(False)
 
 
-def _requests(model: Model, version_folder: Path) -> list[bytes]:
-    # A later field counts: whatever model and version were recorded, this one is asked.
-    spec = _field(1, _field(1, model.name.encode()) + _field(2, b"\x08" + _varint(model.version)))
+def _spec(model: Model) -> bytes:
+    return _field(1, _field(1, model.name.encode()) + _field(2, b"\x08" + _varint(model.version)))
+
+
+def _recorded_requests(model: Model, version_folder: Path) -> list[bytes]:
+    """What was recorded, none if there is no file. A file without a request is a mistake."""
     recorded = version_folder / RECORDED
     if not recorded.is_file():
-        return [spec + b"".join(_zeros(tensor) for tensor in model.inputs)]
-    requests = [request + spec for request in _recorded(recorded)]
+        return []
+    # A later field counts: whatever model and version were recorded, this one is asked.
+    requests = [request + _spec(model) for request in _recorded(recorded)]
     if not requests:
         raise ServingError(Code.FAILED_PRECONDITION, f"{recorded}: holds no PredictRequest")
     return requests
 
 
-def _zeros(tensor: TensorSpec) -> bytes:
+def _generated_request(model: Model, registry: Registry) -> bytes:
+    """A request of zeros that the model answers."""
+    sizes = _SIZES if any(-1 in tensor.example for tensor in model.inputs) else _SIZES[:1]
+    refusal = None
+    for size in sizes:
+        request = _spec(model) + b"".join(_zeros(tensor, size) for tensor in model.inputs)
+        try:
+            predict(registry, request)
+        except ServingError as error:
+            if error.code is not Code.INVALID_ARGUMENT:
+                raise
+            refusal = refusal or error
+        else:
+            return request
+    assert refusal is not None
+    if len(sizes) == 1:
+        raise refusal
+    raise ServingError(
+        Code.FAILED_PRECONDITION,
+        f"found no shape that the model takes, record a request in {RECORDED}; the first one tried: {refusal.message}",
+    )
+
+
+def _zeros(tensor: TensorSpec, size: int) -> bytes:
     """An entry of PredictRequest.inputs: a TensorProto without values, which means zeros."""
-    sizes = [_SMALLEST if size < 0 else size for size in tensor.shape or ()]
+    sizes = [size if known < 0 else known for known in tensor.example]
     shape = b"".join(_field(2, b"\x08" + _varint(size)) for size in sizes)
     proto = b"\x08" + _varint(tensor.tf_dtype) + _field(2, shape)
     return _field(2, _field(1, tensor.name.encode()) + _field(2, proto))
@@ -108,6 +156,8 @@ def _fields(message: bytes, wanted: int, path: Path) -> Iterator[bytes]:
                 at += length
             else:
                 raise ValueError
+        if at > len(message):
+            raise ValueError
     except (ValueError, IndexError):
         raise ServingError(Code.FAILED_PRECONDITION, f"{path}: not a file of PredictionLog records") from None
 

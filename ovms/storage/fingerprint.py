@@ -59,7 +59,7 @@ def of_folder(root: str) -> Fingerprint:
                     except OSError as error:
                         _mark_failure(marks, prefix + entry.name, error)
                         continue
-                    marks.append((prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+                    marks.append((prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
                     newest = max(newest, stat.st_mtime, stat.st_ctime)
         except OSError as error:
             if not level and error.errno in _GONE:
@@ -78,7 +78,7 @@ def of_files(paths: Iterable[str]) -> Fingerprint:
         except OSError as error:
             _mark_failure(marks, path, error)
             continue
-        marks.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+        marks.append((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
         newest = max(newest, stat.st_mtime, stat.st_ctime)
     return _fingerprint(marks, newest, ready=False)
 

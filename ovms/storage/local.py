@@ -38,6 +38,7 @@ class LocalStorage:
         """Nothing is looked at yet."""
         self._base = Path(base_path)
         self._seen: dict[int, str] = {}
+        self._file_system: int | None = None  # where versions were found last
         self._ignored: set[str] = set()
         self._doubles: set[str] = set()
 
@@ -55,6 +56,7 @@ class LocalStorage:
         if not found:
             raise NoVersionsError(self._nothing_numbered([]))
         self._seen = places
+        self._file_system = _file_system(self._base)
         return found
 
     def fetch(self, version: int) -> Path:
@@ -70,7 +72,16 @@ class LocalStorage:
         try:
             if not stat.S_ISDIR(os.stat(self._base).st_mode):
                 return {1: self._model_file()}
-            return self._inside()
+            try:
+                return self._inside()
+            except NoVersionsError:
+                # What is left of a mount that is gone is an empty folder, of another file system.
+                if self._file_system not in (None, _file_system(self._base)):
+                    raise ServingError(
+                        Code.UNAVAILABLE,
+                        f"{self._base}: empty, and on another file system than it was: a mount is gone",
+                    ) from None
+                raise
         except (FileNotFoundError, NotADirectoryError):
             # Not the same as an empty folder: a mount that is gone says nothing about which versions are wanted.
             raise ServingError(Code.NOT_FOUND, f"{self._base}: no such folder or file. {self._expected()}") from None
@@ -161,3 +172,10 @@ def _is_model(name: str) -> bool:
 
 def _is_version(name: str) -> bool:
     return name.isascii() and name.isdigit() and int(name) <= MAX_VERSION
+
+
+def _file_system(place: Path) -> int | None:
+    try:
+        return os.stat(place).st_dev
+    except OSError:
+        return None

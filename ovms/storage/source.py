@@ -117,10 +117,10 @@ class StorageSource(Generic[S]):
             watched = self._watched.get(name)
             return watched.problem if watched else None
 
-    def pending(self) -> bool:
-        """Whether a model has a version that was seen, is not whole yet, and would be served if it were."""
+    def pending(self) -> list[str]:
+        """The models with a version that was seen, is not whole yet, and would be served if it were."""
         with self._state:
-            return any(watched.pending() for watched in self._watched.values())
+            return [name for name, watched in self._watched.items() if watched.pending()]
 
     def _watch(self, model: ModelConfig, before: Watched[S] | None) -> Watched[S]:
         if before is not None and model == before.config:

@@ -46,6 +46,7 @@ class Watched(Generic[S]):
         self._wanted: AspiredVersions[S] | None = None
         self._elsewhere: Mapping[int, AspiredVersion[S]] = {}
         self._told: set[tuple[str, int]] = set()
+        self._nothing_chosen = False
         self._reported: set[str] = set()
 
     def loads_like(self, config: ModelConfig) -> bool:
@@ -119,6 +120,7 @@ class Watched(Generic[S]):
         kept = {v: aspired for v, aspired in self._elsewhere.items() if v in self._wholeness.waiting}
         counted |= kept
         chosen = choose(self.config.version_policy, counted)
+        self._remark_on_policy(sorted(counted), chosen)
         if self._elsewhere and not chosen and self.pending():
             return None
         self._elsewhere = {version: kept[version] for version in chosen if version in kept}
@@ -130,6 +132,15 @@ class Watched(Generic[S]):
         if wanted != self._wanted:  # else the same object again: nobody needs to compare it
             self._wanted = wanted
         return self._wanted
+
+    def _remark_on_policy(self, counted: list[int], chosen: tuple[int, ...]) -> None:
+        nothing = bool(counted) and not chosen
+        if nothing and not self._nothing_chosen:
+            logger.warning(
+                "Model %s: the version policy selects none of the versions %s: nothing of it is served",
+                self.config.name, counted,
+            )  # fmt: skip
+        self._nothing_chosen = nothing
 
     def _report(self, error: ServingError) -> None:
         known = error.message in self._reported

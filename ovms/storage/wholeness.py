@@ -33,7 +33,7 @@ class _Memory:
 class Wholeness:
     """Remembers the looks at one model. A version is whole when
 
-    * it holds the ready file, if that is asked for;
+    * it holds the ready file, if that is asked for (a change of its files under that mark has to be whole as below);
     * else when it has not changed for one poll, or at the first look at it if it is older than that already: a start
       need not wait for what has long been there;
     * else, without polling, as soon as it is there.
@@ -77,7 +77,7 @@ class Wholeness:
         settled = self._is_settled(found, now, since, moved=before is not None and not same)
         if found.empty:
             whole = None if settled else whole
-        elif found.ready if needs_marker else settled:
+        elif found.ready and (settled or not whole) if needs_marker else settled:
             whole = WholeVersion(found.content, whole.loaded_as if whole and not follow else found.content)
         return _Memory(found.content, since, whole)
 

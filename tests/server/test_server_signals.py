@@ -154,10 +154,19 @@ def test_drain_seconds_is_the_limit(tmp_path: Path) -> None:
 
 def test_drain_seconds_is_one_limit_for_requests_and_unloading(tmp_path: Path) -> None:
     with serving(slow.slow(20_000, tmp_path), "--drain_seconds", "2") as server, Stubs(server.address) as stubs:
-        begin_slow_call(server, stubs)
+        call = begin_slow_call(server, stubs)
         began = time.monotonic()
         assert server.stop() == 0
         assert 2 <= time.monotonic() - began < 3.5
+        assert call.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_what_a_client_who_has_left_still_computes_is_not_waited_for(tmp_path: Path) -> None:
+    with serving(slow.slow(20_000, tmp_path), "--drain_seconds", "20") as server, Stubs(server.address) as stubs:
+        begin_slow_call(server, stubs).cancel()
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 10
 
 
 def test_no_time_to_drain_and_nothing_to_drain(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_log_level(
         ([*MODEL, "--batch", "4"], "unrecognized arguments: --batch 4 (see 'ovms --help')"),
         ([*MODEL, "--batch_size", "0"], "argument --batch_size: '0' is not a whole number, 1 or more, or \"auto\""),
         ([*MODEL, "--max_queue", "many"], "argument --max_queue: 'many' is not a whole number, 0 or more"),
-        ([*MODEL, "--nireq", "9" * 5000], f"argument --nireq: '{'9' * 119}... is not a whole number, 0 to 2147483647"),
+        ([*MODEL, "--nireq", "9" * 5000], f"argument --nireq: '{'9' * 119}... is not a whole number, 0 to 1024"),
         ([*MODEL, "--load_threads", "0"], "argument --load_threads: '0' is not a whole number, 1 or more"),
         ([*MODEL, "--log_level", "LOUD"], "argument --log_level: 'LOUD' is not one of DEBUG, INFO, ERROR"),
         ([*MODEL, "--log_format", "xml"], "argument --log_format: 'xml' is not one of text, json"),

@@ -76,6 +76,18 @@ def test_default_grpc_workers(monkeypatch: pytest.MonkeyPatch, cores: int, nireq
 
 
 @pytest.mark.parametrize(
+    ("nireq", "queue", "workers"),
+    [(1, 0, 4), (1, 2, 4), (1, 30, 32), (0, 30, 33), (8, 30, 39), (1, 10**9, 256), (300, 5, 300), (0, None, 4)],
+)
+def test_default_grpc_workers_for_a_queue(
+    monkeypatch: pytest.MonkeyPatch, nireq: int, queue: int | None, workers: int
+) -> None:
+    """Those that run, those that wait, and one that refuses the next."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    assert default_grpc_workers(nireq, queue) == workers
+
+
+@pytest.mark.parametrize(
     ("address", "endpoint"),
     [("::", "[::]:9000"), ("[::1]", "[::1]:9000"), ("0.0.0.0", "0.0.0.0:9000"), ("localhost", "localhost:9000")],
 )

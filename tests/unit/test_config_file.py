@@ -87,8 +87,6 @@ def test_a_relative_path_counts_from_the_files_folder(tmp_path: Path, monkeypatc
     written(tmp_path / "etc", one(base_path="models/m", cpu_extension="x.so"))
     model = read_config("etc/ovms.json")[0]
     assert (model.base_path, model.cpu_extension) == (str(tmp_path / "etc/models/m"), str(tmp_path / "etc/x.so"))
-    written(tmp_path / "etc", one(base_path="s3://bucket/m"))
-    assert read_config("etc/ovms.json")[0].base_path == "s3://bucket/m"
 
 
 def test_unknown_keys_are_warned_about_by_name_and_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -166,7 +164,7 @@ BAD_FILES: list[tuple[object, str]] = [
     (one(nireq=1.5), f"{HEAD}/nireq: 1.5 is not a whole number, 0 or more"),
     (one(nireq=True), f"{HEAD}/nireq: true is not a whole number, 0 or more"),
     (one(nireq=None), f"{HEAD}/nireq: null is not a whole number, 0 or more"),
-    (one(nireq=2**31), f"{HEAD}/nireq: 2147483648 is not a whole number, 0 to 2147483647"),
+    (one(nireq=2**31), f"{HEAD}/nireq: 2147483648 is not a whole number, 0 to 1024"),
     (one(max_queue="many"), f'{HEAD}/max_queue: "many" is not a whole number, 0 or more'),
     (one(warmup=[]), f"{HEAD}/warmup: [] is not a whole number, 0 or more"),
     (one(compiled_shapes="-1"), f'{HEAD}/compiled_shapes: "-1" is not a whole number, 0 or more'),

@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from ovms.errors import Code, ConfigError, ServingError
-from ovms.storage import open_storage
+from ovms.storage import local, open_storage
 from ovms.storage.base import NoVersionsError, Storage
 from ovms.storage.local import LocalStorage
 
@@ -163,3 +163,18 @@ def test_open_storage(tmp_path: Path) -> None:
     assert isinstance(open_storage(str(tmp_path)), LocalStorage)
     with pytest.raises(ConfigError, match=r"^s3://bucket/models: s3:// paths are not supported; give a folder"):
         open_storage("s3://bucket/models")
+
+
+def test_a_mount_that_is_gone_is_not_an_emptied_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mount point stays behind as an empty folder of the file system below."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.xml").touch()
+    storage = LocalStorage(tmp_path)
+    storage.list_versions()
+    (tmp_path / "1" / "model.xml").unlink()
+    (tmp_path / "1").rmdir()
+    assert isinstance(refusal(storage), NoVersionsError)
+    monkeypatch.setattr(local, "_file_system", lambda place: -1)
+    error = refusal(storage)
+    assert not isinstance(error, NoVersionsError)
+    assert (error.code, "a mount is gone" in error.message) == (Code.UNAVAILABLE, True)

@@ -56,7 +56,13 @@ def test_a_file_that_cannot_be_understood(
 def test_a_file_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / FILE_NAME
     path.mkdir()
-    check_refusal(path, os.strerror(21), caplog)
+    check_refusal(path, "not a regular file", caplog)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / FILE_NAME
+    os.mkfifo(path)
+    check_refusal(path, "not a regular file", caplog)
 
 
 def check_refusal(path: Path, told: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -275,7 +275,7 @@ def test_whoever_is_called_back_may_ask(bed: Bed) -> None:
     bed.source.connect(lambda name, wanted: answers.append((bed.source.pending(), bed.source.problem(name))))
     bed.watch(bed.model("m", 1))
     bed.look()
-    assert answers == [(True, None)]
+    assert answers == [(["m"], None)]
 
 
 def test_it_has_to_be_connected_first() -> None:

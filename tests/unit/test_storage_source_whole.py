@@ -9,7 +9,7 @@ import pytest
 from test_storage_source import Bed, bed, lines  # noqa: F401
 
 from ovms.core.aspired import AspiredVersion
-from ovms.core.version_policy import All
+from ovms.core.version_policy import All, Specific
 
 # ruff: noqa: F811
 
@@ -32,16 +32,16 @@ def replace_keeping_times(old: Path, text: str) -> None:
 def test_a_version_counts_when_it_has_not_changed_for_one_poll(bed: Bed) -> None:
     bed.watch(bed.model("m", 1))
     bed.look()
-    assert (bed.versions(), bed.source.pending()) == ([], True)
+    assert (bed.versions(), bed.source.pending()) == ([], ["m"])
     bed.look()
-    assert (bed.versions(), bed.source.pending()) == ([1], False)
+    assert (bed.versions(), bed.source.pending()) == ([1], [])
 
 
 def test_what_has_long_been_there_counts_at_once(bed: Bed) -> None:
     bed.watch(bed.model("m", 1))
     bed.age()
     bed.look()
-    assert (bed.versions(), bed.source.pending()) == ([1], False)
+    assert (bed.versions(), bed.source.pending()) == ([1], [])
 
 
 def test_a_file_from_the_future_is_not_old(bed: Bed) -> None:
@@ -92,9 +92,9 @@ def test_a_slow_copy_does_not_push_out_what_is_served(bed: Bed, old_clock: bool)
     for size in range(1, 6):
         weights.write_text("w" * size)
         bed.look()
-        assert (bed.versions(), bed.source.pending()) == ([2], True)
+        assert (bed.versions(), bed.source.pending()) == ([2], ["m"])
     bed.look()
-    assert (bed.versions(), bed.source.pending()) == ([3], False)
+    assert (bed.versions(), bed.source.pending()) == ([3], [])
     revisions = {wanted.versions[3].revision for _, wanted in bed.heard if 3 in wanted.versions}
     bed.look(3)
     assert {only(bed, 3).revision} == revisions
@@ -105,7 +105,7 @@ def test_a_version_that_the_policy_passes_over_keeps_nobody_waiting(bed: Bed) ->
     bed.look(2)
     bed.write("m/4/model.xml")
     bed.look()
-    assert (bed.versions(), bed.source.pending()) == ([5], False)
+    assert (bed.versions(), bed.source.pending()) == ([5], [])
 
 
 def test_a_version_that_is_renamed_in_counts_at_once_if_it_is_old(bed: Bed) -> None:
@@ -123,7 +123,7 @@ def test_an_empty_folder_never_counts(bed: Bed, caplog: pytest.LogCaptureFixture
     (bed.root / "m/2/variables").mkdir(parents=True)
     with caplog.at_level(logging.DEBUG, logger="ovms"):
         bed.look(4)
-    assert (bed.versions(), bed.source.pending()) == ([1], False)
+    assert (bed.versions(), bed.source.pending()) == ([1], [])
     said = [line for line in lines(caplog, logging.DEBUG) if "empty" in line[1]]
     assert said == [("DEBUG", "Model m: version 2 is an empty folder, which does not count")]
 
@@ -148,7 +148,7 @@ def test_without_polling_everything_counts_at_once(tmp_path: Path) -> None:
     bed.watch(bed.model("m", 1, 2, version_policy=All()))
     (bed.root / "m/3").mkdir()
     bed.look()
-    assert (bed.versions(), bed.source.pending()) == ([1, 2], False)
+    assert (bed.versions(), bed.source.pending()) == ([1, 2], [])
 
 
 def test_the_ready_file(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,14 +156,14 @@ def test_the_ready_file(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
     bed.age()
     with caplog.at_level(logging.INFO, logger="ovms"):
         bed.look(3)
-    assert (bed.versions(), bed.source.pending()) == ([], True)
+    assert (bed.versions(), bed.source.pending()) == ([], ["m"])
     assert lines(caplog) == [("INFO", "Model m: version 1 counts once a file named .ready stands in its folder")]
     bed.write("m/1/.ready", "")
     bed.look()
-    assert (bed.versions(), bed.source.pending()) == ([1], False)
+    assert (bed.versions(), bed.source.pending()) == ([1], [])
     bed.write("m/2/model.xml")
     bed.look(3)
-    assert (bed.versions(), bed.source.pending()) == ([1], False)
+    assert (bed.versions(), bed.source.pending()) == ([1], [])
     (bed.root / "m/1/.ready").unlink()
     bed.look(3)
     assert bed.versions() == [1]
@@ -259,3 +259,29 @@ def test_a_version_folder_that_is_a_link(bed: Bed) -> None:
     link.symlink_to("../data-2")
     bed.look(2)
     assert only(bed).revision != before
+
+
+def wished(bed: Bed) -> AspiredVersion[object]:
+    wanted = bed.wanted()
+    assert wanted is not None
+    return wanted.versions[1]
+
+
+def test_a_file_overwritten_slowly_under_a_ready_file_counts_once_it_is_whole(bed: Bed) -> None:
+    bed.write("m/1/.ready", "")
+    bed.watch(bed.model("m", 1, ready_file=True, reload_on_change=True))
+    bed.look()
+    loaded = wished(bed)
+    for part in ("a", "ab", "abc"):
+        bed.write("m/1/model.xml", part)
+        bed.look()
+        assert wished(bed) == loaded
+    bed.look(2)
+    assert wished(bed).revision != loaded.revision
+
+
+def test_a_policy_that_selects_nothing_is_warned_of_once(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
+    bed.watch(bed.model("m", 1, version_policy=Specific(frozenset({11}))))
+    bed.look(5)
+    told = [text for level, text in lines(caplog) if level == "WARNING"]
+    assert told == ["Model m: the version policy selects none of the versions [1]: nothing of it is served"]

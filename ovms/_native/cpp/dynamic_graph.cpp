@@ -10,9 +10,11 @@ Status too_late() { return {Code::kDeadlineExceeded, "the model could not be run
 }  // namespace
 
 void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, InferSlot& slot) {
-    slot.request = compiled.create_infer_request();
-    slot.own_inputs.clear();
-    for (size_t input = 0; input < inputs; ++input) slot.own_inputs.push_back(slot.request.get_input_tensor(input));
+    ov::InferRequest request = compiled.create_infer_request();
+    std::vector<ov::Tensor> own;
+    for (size_t input = 0; input < inputs; ++input) own.push_back(request.get_input_tensor(input));
+    slot.request = std::move(request);  // from here on nothing fails: a slot is whole, or as it was
+    slot.own_inputs = std::move(own);
     slot.input_is_foreign.assign(inputs, 0);
     slot.generation = generation;
 }

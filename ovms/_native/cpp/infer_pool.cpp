@@ -1,6 +1,7 @@
 #include "infer_pool.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace ovms {
 
@@ -20,12 +21,18 @@ void InferPool::clear() {
     slots_.clear();
 }
 
+void InferPool::take_turns(bool on) {
+    const std::lock_guard lock(mutex_);
+    turns_ = on;
+}
+
 Lease InferPool::lease(Deadline deadline, bool& full) {
     full = false;
     std::unique_lock lock(mutex_);
     if (!free_.empty()) {
-        InferSlot* slot = free_.back();
-        free_.pop_back();
+        const auto place = turns_ ? free_.begin() : std::prev(free_.end());
+        InferSlot* slot = *place;
+        free_.erase(place);
         return {this, slot};
     }
     if (waiting_.size() >= max_queue_) {

@@ -26,7 +26,7 @@ struct InferSlot {
     ov::InferRequest request;
     std::vector<ov::Tensor> own_inputs;   // buffers of the slot, for inputs that have to be copied
     std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
-    Clock::duration usual_run{0};           // a moving mean of how long its runs took
+    Clock::duration usual_run{0};           // how long its runs take, short ones counting most
     uint32_t generation = 0;                // of the graph the request runs on, see DynamicGraph
 };
 
@@ -64,6 +64,9 @@ public:
     void set_max_queue(size_t most) { max_queue_ = most; }
     size_t max_queue() const { return max_queue_; }
 
+    // Which of several free slots a lease gets: the one that was free longest (on), else the one used last.
+    void take_turns(bool on);
+
     // A free slot at once, or the next one given back, first come first served. An empty lease at the deadline, or at
     // once (full is true then) if as many wait as may.
     Lease lease(Deadline deadline, bool& full);
@@ -85,6 +88,7 @@ private:
     std::vector<InferSlot*> free_;  // last in, first out: the slot used last is the warmest
     std::deque<Waiter*> waiting_;
     size_t max_queue_ = static_cast<size_t>(-1);
+    bool turns_ = false;
 };
 
 }  // namespace ovms

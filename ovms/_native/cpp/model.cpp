@@ -23,13 +23,18 @@ bool Model::wait_unused(Deadline deadline) {
     return unused_.wait_until(lock, deadline, unused);
 }
 
+void Model::take_turns(bool on) {
+    pool_.take_turns(on);
+    if (shape_cache_ != nullptr) shape_cache_->take_turns(on);
+}
+
 void Model::unload() {
+    const GiveBackFreed giving_back;
     pool_.clear();
     compiled_ = {};
     shape_cache_.reset();
     dynamic_graph_.reset();
     shape_check_.reset();
-    return_freed_memory();
 }
 
 }  // namespace ovms

@@ -42,9 +42,12 @@ public:
 
     uint32_t nireq() const { return nireq_; }
     // How often the model was compiled so far.
-    uint32_t compilations() const { return shape_cache_ == nullptr ? 1 : shape_cache_->compilations(); }
+    uint32_t compilations() const { return compilations_.load(std::memory_order_relaxed); }
     // OpenVINO's streams, that is how many inferences really run at once; 0 if the device does not say.
     uint32_t streams() const { return streams_; }
+
+    // For a warm-up: leases go round the infer requests, so that each gets its share.
+    void take_turns(bool on);
 
     // Frees the compiled model and its infer requests. Call only withdrawn and unused.
     void unload();
@@ -55,6 +58,7 @@ private:
     std::string name_;
     int64_t version_ = 0;
     Signature signature_;
+    std::atomic<uint32_t> compilations_{0};  // counted by what follows, which is gone before it
     ov::CompiledModel compiled_;
     std::unique_ptr<DynamicGraph> dynamic_graph_;
     std::unique_ptr<ShapeCheck> shape_check_;

@@ -55,6 +55,18 @@ Pair split(const std::string& text) {
     return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
+// Whether the layouts have as many letters as the tensor has dimensions; OpenVINO's words for it name no layout.
+Status check_rank(const ov::Output<const ov::Node>& port, bool is_input, const Pair& layout) {
+    const ov::Rank rank = port.get_partial_shape().rank();
+    if (rank.is_dynamic()) return {};
+    for (const std::string& text : {layout.sent, layout.taken})
+        if (text.find("...") == std::string::npos && text.size() != static_cast<size_t>(rank.get_length()))
+            return wrong("layout " + quote_name(text) + " has " + std::to_string(text.size()) + " dimensions, and " +
+                         (is_input ? "input " : "output ") + quote_name(tensor_name(port, is_input)) + " has " +
+                         std::to_string(rank.get_length()) + ": " + port.get_partial_shape().to_string());
+    return {};
+}
+
 bool color(const std::string& name, ColorFormat& out) {
     static const std::map<std::string, ColorFormat> formats = {{"RGB", ColorFormat::RGB},   {"BGR", ColorFormat::BGR},
                                                                {"GRAY", ColorFormat::GRAY}, {"RGBX", ColorFormat::RGBX},
@@ -75,15 +87,19 @@ Status add_steps(PrePostProcessor& steps, const ov::Model& model, size_t index, 
     }
     if (!wanted.layout.empty()) {
         const Pair layout = split(wanted.layout);
+        if (Status status = check_rank(input_ports(model)[index], true, layout); !status.ok()) return status;
         input.tensor().set_layout(ov::Layout(layout.sent));
         input.model().set_layout(ov::Layout(layout.taken));
     } else if (!wanted.color_format.empty() || wanted.mean.size() > 1 || wanted.scale.size() > 1) {
         if (ov::layout::get_layout(model.input(index)).empty())
-            return wrong("mean, scale and color_format need to know which dimension the channels are: give layout, such "
-                         "as NCHW or NHWC:NCHW");
+            return wrong("mean, scale and color_format of input " + quote_name(tensor_name(input_ports(model)[index], true)) +
+                         " need to know which dimension the channels are: give layout, such as NCHW or NHWC:NCHW");
     }
     const bool arithmetic = !wanted.mean.empty() || !wanted.scale.empty();
-    if (arithmetic && !sent.is_real()) input.preprocess().convert_element_type(own.is_real() ? own : ov::element::f32);
+    // Everything in the model's own precision: bytes would be rounded after each step.
+    const bool computes = arithmetic || !wanted.color_format.empty();
+    if (computes && own.is_real() && sent != own) input.preprocess().convert_element_type(own);
+    else if (arithmetic && !own.is_real()) input.preprocess().convert_element_type(ov::element::f32);
     if (!wanted.color_format.empty()) {
         const Pair colors = split(wanted.color_format);
         ColorFormat from{}, to{};
@@ -99,7 +115,7 @@ Status add_steps(PrePostProcessor& steps, const ov::Model& model, size_t index, 
     else if (!wanted.mean.empty()) input.preprocess().mean(wanted.mean);
     if (wanted.scale.size() == 1) input.preprocess().scale(wanted.scale[0]);
     else if (!wanted.scale.empty()) input.preprocess().scale(wanted.scale);
-    if (arithmetic) input.preprocess().convert_element_type(own);
+    if (arithmetic && !own.is_real()) input.preprocess().convert_element_type(own);
     return {};
 }
 
@@ -112,9 +128,12 @@ void add_missing(Preprocessing& to, const Preprocessing& from) {
     if (to.scale.empty()) to.scale = from.scale;
 }
 
-bool is_output(const ov::Model& model, const std::string& name, size_t& index) {
-    const auto outputs = output_ports(model);
-    return !name.empty() && find_port(name, outputs, false, "", index).ok();
+// A layout alone may be given for an output. A name that is an input's too means the input.
+bool is_for_output(const ov::Model& model, const std::string& name, const Preprocessing& wanted, size_t& index) {
+    if (name.empty() || find_port(name, input_ports(model), true, "", index).ok()) return false;
+    if (!wanted.precision.empty() || !wanted.color_format.empty() || !wanted.mean.empty() || !wanted.scale.empty())
+        return false;
+    return find_port(name, output_ports(model), false, "", index).ok();
 }
 
 // The dimension that counts the batch: the layout's N, else the first.
@@ -170,9 +189,9 @@ Status fold_preprocessing(std::shared_ptr<ov::Model>& model, const LoadOptions& 
         std::map<size_t, Preprocessing> by_input;
         for (const auto& [name, wanted] : options.preprocessing) {
             size_t index = 0;
-            if (is_output(*model, name, index) && wanted.precision.empty() && wanted.color_format.empty() &&
-                wanted.mean.empty() && wanted.scale.empty()) {
+            if (is_for_output(*model, name, wanted, index)) {
                 const Pair layout = split(wanted.layout);
+                if (Status status = check_rank(output_ports(*model)[index], false, layout); !status.ok()) return status;
                 steps.output(index).model().set_layout(ov::Layout(layout.taken));
                 steps.output(index).tensor().set_layout(ov::Layout(layout.sent));
                 continue;

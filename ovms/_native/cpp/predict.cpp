@@ -209,6 +209,7 @@ Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline 
 
     const Signature& signature = model->signature();
     if (Status status = check(signature, options.strict_dtypes, size, work); !status.ok()) return status;
+    if (trace != nullptr) trace->checked = Clock::now();
     if (ShapeCheck* const shapes = model->shape_check(); shapes != nullptr)
         if (Status status = shapes->check(signature, work.inputs, deadline); !status.ok()) return status;
 

@@ -20,7 +20,8 @@ struct PredictOptions {
 // When the steps of one call were done, for a log. Only what was reached is set.
 struct Trace {
     Clock::time_point began{};
-    Clock::time_point leased{};   // everything before the model's turn: parse, check, wait
+    Clock::time_point checked{};  // parsed, and right for the model
+    Clock::time_point leased{};
     Clock::time_point bound{};
     Clock::time_point inferred{};
     Clock::time_point packed{};

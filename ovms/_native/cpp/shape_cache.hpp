@@ -2,16 +2,16 @@
 // was asked for.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <list>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <openvino/runtime/core.hpp>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "bind.hpp"
@@ -25,25 +25,26 @@ struct CompiledShape {
     InferPool pool;  // freed before compiled
 };
 
-// Keeps the shapes used last. Shapes are compiled one after another on a thread of the cache's own, never on that of a
-// request; who waits for one leaves at the deadline.
+// Keeps the shapes used last, and what was wrong with those that could not be compiled. Shapes are compiled one after
+// another on a thread of the cache's own, never on that of a request; who waits for one leaves at the deadline.
 class ShapeCache {
 public:
     using Compile = std::function<Status(const std::vector<ov::PartialShape>&, std::shared_ptr<CompiledShape>&)>;
 
-    // most: how many shapes stay compiled, at least 1.
-    ShapeCache(size_t most, Compile compile) : most_(most), compile_(std::move(compile)) {}
+    // most: how many shapes stay compiled, at least 1. most_waiting: how many requests may wait for a compilation.
+    ShapeCache(size_t most, size_t most_waiting, Compile compile)
+        : most_(most), most_waiting_(most_waiting), compile_(std::move(compile)) {}
     ~ShapeCache();
 
     // The model for these shapes; waits until it is compiled, at most until deadline. RESOURCE_EXHAUSTED if too many
-    // other shapes wait for that.
+    // requests or other shapes wait for that.
     Status get(const std::vector<CheckedInput>& inputs, Deadline deadline, std::shared_ptr<CompiledShape>& out);
 
     // Puts in a shape that is compiled already.
     void put(const std::vector<ov::PartialShape>& shapes, std::shared_ptr<CompiledShape> compiled);
 
-    // How often a model was compiled so far.
-    uint32_t compilations() const { return compilations_.load(std::memory_order_relaxed); }
+    // See InferPool; of every shape, those that are compiled later too.
+    void take_turns(bool on);
 
 private:
     struct Job {  // shared by the thread that compiles and by those who wait
@@ -60,16 +61,20 @@ private:
     };
 
     void work();
+    const Status* refusal(const std::string& key) const;
     void keep(std::string key, std::shared_ptr<CompiledShape> compiled, std::list<Entry>& out_of_use);
     std::shared_ptr<Job> job_for(const std::string& key, const std::vector<CheckedInput>& inputs);
 
     const size_t most_;
+    const size_t most_waiting_;
     const Compile compile_;
-    std::atomic<uint32_t> compilations_{0};
     // A lock on the hot path, held for a look-up among most_ entries.
     std::mutex mutex_;
     std::condition_variable changed_;
     std::list<Entry> entries_;  // the one used last stands first
+    std::deque<std::pair<std::string, Status>> refused_;  // the newest stands last
+    size_t waiting_ = 0;
+    bool turns_ = false;
     std::deque<std::shared_ptr<Job>> queue_;
     std::shared_ptr<Job> current_;
     bool stopping_ = false;

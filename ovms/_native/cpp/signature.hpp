@@ -32,6 +32,7 @@ struct TensorSpec {
     bool fixed = false;           // every dimension is known
     ShapeRule rule = ShapeRule::kModel;
     std::string model_shape;      // the model's own, as text
+    std::vector<int64_t> example;  // by dimension: a size that is likely to work, -1 where nothing hints at one
 
     // "[1, 3, 224:512, -1]": a range for a bounded dimension, -1 for a free one
     std::string shape_text() const;
