@@ -9,7 +9,6 @@ from typing import Final
 from ovms.errors import ConfigError
 
 FORMAT: Final = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
-LEVELS: Final = ("DEBUG", "INFO", "ERROR")
 
 
 class JsonFormatter(logging.Formatter):
