@@ -1,7 +1,10 @@
 """What the process's allocator does with freed memory."""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 # A thread of its own, because glibc treats the main thread's memory apart. Prints the page faults of each block of
 # 600 kB that is taken, written and freed, once the allocator has got to know the size.
@@ -32,6 +35,7 @@ def faults_per_block(kept: bool) -> float:
     return float(answer.stdout)
 
 
+@pytest.mark.skipif(bool(os.environ.get("OVMS_SANITIZE")), reason="sanitizers have an allocator of their own")
 def test_freed_memory_is_kept_when_asked_for() -> None:
     assert faults_per_block(kept=True) < 1
     assert faults_per_block(kept=False) > 10  # else the first line tells nothing
