@@ -25,6 +25,7 @@ _load_openvino()
 
 from ovms._native.serving import (  # noqa: E402
     CallTrace,
+    ClientLeft,
     Core,
     Model,
     Registry,
@@ -36,6 +37,7 @@ from ovms._native.serving import (  # noqa: E402
 
 __all__ = [
     "CallTrace",
+    "ClientLeft",
     "Core",
     "Model",
     "Registry",

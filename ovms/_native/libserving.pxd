@@ -94,6 +94,13 @@ cdef extern from "registry.hpp" namespace "ovms" nogil:
 
 
 cdef extern from "predict.hpp" namespace "ovms" nogil:
+    cdef cppclass AtomicBool "std::atomic<bool>":
+        void store(cbool)
+
+    cdef cppclass Caller:
+        Deadline deadline
+        const AtomicBool* left
+
     cdef cppclass PredictOptions:
         cbool typed_lists
         cbool strict_dtypes
@@ -111,7 +118,7 @@ cdef extern from "predict.hpp" namespace "ovms" nogil:
         shared_ptr[const CModel] model
 
     double milliseconds_between(const TimePoint&, const TimePoint&)
-    Status c_predict "ovms::predict"(const CRegistry&, const uint8_t*, size_t, Deadline, const PredictOptions&, const ByteSink&,
+    Status c_predict "ovms::predict"(const CRegistry&, const uint8_t*, size_t, const Caller&, const PredictOptions&, const ByteSink&,
                                      Trace*)
 
 

@@ -87,10 +87,15 @@ class Registry:
     def resolve(self, name: str, version: int = 0, label: str | None = None) -> Model: ...
     def versions(self, name: str) -> list[int]: ...
 
+@final
+class ClientLeft:
+    def __call__(self) -> None: ...
+
 def predict(
     registry: Registry,
     request: Any,
     timeout: float | None = None,
+    left: ClientLeft | None = None,
     *,
     typed_lists: bool = False,
     strict_dtypes: bool = False,

@@ -13,7 +13,7 @@ from libcpp.string_view cimport string_view
 
 from ovms._native.libcodec cimport ByteSink, Status, info
 from ovms._native.libserving cimport (
-    CModel, CRegistry, CTensorSpec, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, Preprocessing, TimePoint, Trace,
+    AtomicBool, Caller, CModel, CRegistry, CTensorSpec, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, Preprocessing, TimePoint, Trace,
     c_keep_freed_memory, c_predict, c_prepare_core, deadline_after, load_model, milliseconds_between, openvino_version_text,
 )
 
@@ -315,11 +315,22 @@ class CallTrace:
     packed: float
 
 
-def predict(Registry registry not None, request, timeout=None, *, bint typed_lists=False, bint strict_dtypes=False,
+@cython.final
+cdef class ClientLeft:
+    """Told (called) when the client of one call has gone; a predict that has it then runs no inference any more."""
+
+    cdef AtomicBool left
+
+    def __call__(self):
+        self.left.store(True)
+
+
+def predict(Registry registry not None, request, timeout=None, ClientLeft left=None, *, bint typed_lists=False, bint strict_dtypes=False,
             trace=None):
     """Answers one tensorflow.serving.PredictRequest: bytes in, bytes of a PredictResponse out.
 
-    timeout: seconds to wait for a free infer request; None waits without limit. trace: called with the CallTrace of a
+    timeout: seconds to wait for a free infer request; None waits without limit. left: CANCELLED if it was told before
+    the inference began. trace: called with the CallTrace of a
     call that found its model, also of one that fails. ServingError says what is wrong.
     """
     cdef Trace steps
@@ -329,6 +340,7 @@ def predict(Registry registry not None, request, timeout=None, *, bint typed_lis
     cdef uint8_t[SMALL] small
     cdef ByteSink sink
     cdef PredictOptions options
+    cdef Caller caller
     cdef Status status
     cdef double seconds = -1.0 if timeout is None else max(0.0, timeout)
     if trace is not None:
@@ -338,12 +350,14 @@ def predict(Registry registry not None, request, timeout=None, *, bint typed_lis
     answer.large = NULL
     sink.allocate = &_allocate
     sink.context = &answer
+    if left is not None:
+        caller.left = &left.left
     options.typed_lists = typed_lists
     options.strict_dtypes = strict_dtypes
     PyObject_GetBuffer(request, &view, PyBUF_SIMPLE)
     with nogil:
-        status = c_predict(registry.registry, <const uint8_t*>view.buf, view.len, deadline_after(seconds), options, sink,
-                           wanted)
+        caller.deadline = deadline_after(seconds)
+        status = c_predict(registry.registry, <const uint8_t*>view.buf, view.len, caller, options, sink, wanted)
     PyBuffer_Release(&view)
     if answer.large != NULL:
         result = <object>answer.large

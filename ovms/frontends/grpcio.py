@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, Protocol
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from ovms._native import Registry
+from ovms._native import ClientLeft, Registry
 from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError
 from ovms.frontends.listening import check_endpoint
@@ -117,7 +117,9 @@ class GrpcFrontEnd:
         def call(request: bytes, context: grpc.ServicerContext) -> bytes:
             if self._refusing:
                 raise ServingError(Code.UNAVAILABLE, "the server is stopping")
-            return predict(request, context.time_remaining())
+            left = ClientLeft()  # a call may wait long for its turn: 1 us that saves the run of one nobody waits for
+            context.add_callback(left)
+            return predict(request, context.time_remaining(), left)
 
         return call
 

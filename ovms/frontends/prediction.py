@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable
 
-from ovms._native import CallTrace, Registry, predict
+from ovms._native import CallTrace, ClientLeft, Registry, predict
 from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError
 
-Predict = Callable[[bytes, float | None], bytes]
-"""A PredictRequest and the seconds it may wait -> a PredictResponse; ServingError says what is wrong."""
+Predict = Callable[[bytes, float | None, ClientLeft | None], bytes]
+"""A PredictRequest, the seconds it may wait and whether somebody waits -> a PredictResponse; or a ServingError."""
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,13 @@ def make_predict(registry: Registry, config: ServerConfig) -> Predict:
         "_prepare_output_as_AppendArrayToTensorProto" if typed_lists else "_prepare_output_with_make_tensor_proto",
     )
 
-    def quiet(request: bytes, timeout: float | None) -> bytes:
-        return predict(registry, request, timeout, typed_lists=typed_lists, strict_dtypes=strict_dtypes)
+    def quiet(request: bytes, timeout: float | None, left: ClientLeft | None) -> bytes:
+        return predict(registry, request, timeout, left, typed_lists=typed_lists, strict_dtypes=strict_dtypes)
 
-    def traced(request: bytes, timeout: float | None) -> bytes:
+    def traced(request: bytes, timeout: float | None, left: ClientLeft | None) -> bytes:
         try:
             return predict(
-                registry, request, timeout, typed_lists=typed_lists, strict_dtypes=strict_dtypes, trace=_log_steps
+                registry, request, timeout, left, typed_lists=typed_lists, strict_dtypes=strict_dtypes, trace=_log_steps
             )
         except ServingError as error:
             if error.code is Code.NOT_FOUND:

@@ -106,3 +106,18 @@ def test_under_overload_some_are_answered_and_none_is_lost(
     assert answered >= 4
     assert refusals >= 1
     assert model.in_use == 0
+
+
+def test_a_call_whose_client_left_does_not_run(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
+    model = serve(slow(300, tmp_path), nireq=1)
+    with ThreadPoolExecutor(8) as threads:
+        runs = fill(threads, model, registry, 1)
+        left = _native.ClientLeft()
+        waits = threads.submit(_native.predict, registry, DATA, None, left)
+        wait_in_use(model, 2)
+        left()
+        answers = fill(threads, model, registry, 1)
+        with pytest.raises(ServingError, match="the client has cancelled the call") as error:
+            waits.result()
+        assert error.value.code is Code.CANCELLED
+        assert all(call.result() for call in (*runs, *answers))

@@ -78,8 +78,16 @@ def test_calls_that_were_cancelled_are_not_computed(tmp_path: Path) -> None:
         before = server.server.cpu_seconds()
         calls = [server.stubs.prediction.Predict.future(REQUEST) for _ in range(CALLS)]
         assert sum(call.cancel() for call in calls) == CALLS
-        # Only a call that a thread has taken up already is computed: at most one per thread.
         assert runs_of(server, before) < FEW
+
+
+def test_calls_cancelled_while_they_wait_for_their_turn_are_not_computed(server: Slow) -> None:
+    before = server.server.cpu_seconds()
+    calls = [server.stubs.prediction.Predict.future(REQUEST) for _ in range(THREADS)]
+    time.sleep(RUN / 2)  # one of them runs, the others have a thread each and wait
+    for call in calls:
+        call.cancel()
+    assert runs_of(server, before) < FEW
 
 
 def test_a_deadline_that_is_long_enough_is_no_hindrance(server: Slow) -> None:

@@ -182,11 +182,13 @@ Status view_outputs(const Signature& signature, Workspace& work, InferSlot& slot
     return {};
 }
 
-Status lease(const Model& model, InferPool& pool, Deadline deadline, Lease& out) {
+Status lease(const Model& model, InferPool& pool, const Caller& caller, Lease& out) {
     // A caller who has left already gets no run, even if a slot is free.
     bool full = false;
-    if (deadline == Deadline::max() || Clock::now() < deadline) {
-        out = pool.lease(deadline, full);
+    if (caller.deadline == Deadline::max() || Clock::now() < caller.deadline) {
+        out = pool.lease(caller.deadline, full);
+        if (caller.left != nullptr && caller.left->load(std::memory_order_relaxed))
+            return {Code::kCancelled, "the client has cancelled the call"};
         if (out) return {};
     }
     const std::string which = "model " + quote_name(model.name()) + " version " + std::to_string(model.version());
@@ -196,7 +198,7 @@ Status lease(const Model& model, InferPool& pool, Deadline deadline, Lease& out)
     return {Code::kDeadlineExceeded, "no infer request of " + which + " became free within the deadline"};
 }
 
-Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
+Status run(const Registry& registry, const uint8_t* data, size_t size, const Caller& caller,
            const PredictOptions& options, const ByteSink& sink, Workspace& work, Trace* trace) {
     if (Status status = parse(data, size, work.request); !status.ok()) return status;
 
@@ -211,20 +213,20 @@ Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline 
     if (Status status = check(signature, options.strict_dtypes, size, work); !status.ok()) return status;
     if (trace != nullptr) trace->checked = Clock::now();
     if (ShapeCheck* const shapes = model->shape_check(); shapes != nullptr)
-        if (Status status = shapes->check(signature, work.inputs, deadline); !status.ok()) return status;
+        if (Status status = shapes->check(signature, work.inputs, caller.deadline); !status.ok()) return status;
 
     std::shared_ptr<CompiledShape> compiled;  // outlives the lease
     if (ShapeCache* const cache = model->shape_cache(); cache != nullptr)
-        if (Status status = cache->get(work.inputs, deadline, compiled); !status.ok()) return status;
+        if (Status status = cache->get(work.inputs, caller.deadline, compiled); !status.ok()) return status;
     InferPool& pool = compiled == nullptr ? model->pool() : compiled->pool;
 
     Lease slot;
-    if (Status status = lease(*model, pool, deadline, slot); !status.ok()) return status;
+    if (Status status = lease(*model, pool, caller, slot); !status.ok()) return status;
     if (trace != nullptr) trace->leased = Clock::now();
 
     BindAndInfer steps(signature, work, *slot, trace);
     DynamicGraph* const graph = model->dynamic_graph();
-    Status status = graph == nullptr ? steps.both() : graph->run(*slot, deadline, steps);
+    Status status = graph == nullptr ? steps.both() : graph->run(*slot, caller.deadline, steps);
     if (!status.ok()) return status;
 
     if (status = view_outputs(signature, work, *slot); !status.ok()) return status;
@@ -235,12 +237,12 @@ Status run(const Registry& registry, const uint8_t* data, size_t size, Deadline 
 
 }  // namespace
 
-Status predict(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
+Status predict(const Registry& registry, const uint8_t* data, size_t size, const Caller& caller,
                const PredictOptions& options, const ByteSink& sink, Trace* trace) {
     thread_local Workspace work;
     if (trace != nullptr) trace->began = Clock::now();
     try {
-        Status status = run(registry, data, size, deadline, options, sink, work, trace);
+        Status status = run(registry, data, size, caller, options, sink, work, trace);
         work.request.clear();  // it points into data
         return status;
     } catch (const std::bad_alloc&) {

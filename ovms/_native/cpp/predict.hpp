@@ -1,6 +1,7 @@
 // The predict path: bytes of a request in, bytes of an answer out.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,12 @@
 #include "tfs_response.hpp"
 
 namespace ovms {
+
+// Who waits for the answer, and how long.
+struct Caller {
+    Deadline deadline = Deadline::max();
+    const std::atomic<bool>* left = nullptr;  // set once the client has gone, if anybody watches it
+};
 
 struct PredictOptions {
     bool typed_lists = false;    // outputs as typed lists, never as tensor_content
@@ -34,8 +41,8 @@ inline double milliseconds_between(const Clock::time_point& from, const Clock::t
 
 // Answers one tensorflow.serving.PredictRequest. data must stay as it is until the call returns: large tensors are
 // read where they stand. The answer is written to memory from sink. Blocks while no infer request is free, at most
-// until deadline. trace: null unless somebody wants to know.
-Status predict(const Registry& registry, const uint8_t* data, size_t size, Deadline deadline,
+// until the caller's deadline; a caller who left meanwhile gets no run. trace: null unless somebody wants to know.
+Status predict(const Registry& registry, const uint8_t* data, size_t size, const Caller& caller,
                const PredictOptions& options, const ByteSink& sink, Trace* trace = nullptr);
 
 }  // namespace ovms

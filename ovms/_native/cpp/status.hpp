@@ -10,6 +10,7 @@ namespace ovms {
 // google.rpc.Code, the subset the data plane produces. ovms/errors.py has the same numbers.
 enum class Code : int {
     kOk = 0,
+    kCancelled = 1,
     kInvalidArgument = 3,
     kDeadlineExceeded = 4,
     kNotFound = 5,
