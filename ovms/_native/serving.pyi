@@ -89,7 +89,7 @@ class Registry:
 
 @final
 class ClientLeft:
-    def __call__(self) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> None: ...  # takes none
 
 def predict(
     registry: Registry,
