@@ -12,9 +12,10 @@ from setuptools import Extension, setup
 
 NATIVE = pathlib.Path("ovms/_native")
 CPP = NATIVE / "cpp"
-CODEC = ["convert", "proto_wire", "tensor_decode", "tfs_request", "tfs_response"]
+CODEC = ["base64", "convert", "json_number", "json_reader", "json_tensor", "number_text", "proto_wire", "signature"]
+CODEC += ["tensor_decode", "tfs_json_request", "tfs_json_response", "tfs_request", "tfs_response"]
 SERVING = [*CODEC, "allocator", "bind", "dynamic_graph", "infer_pool", "load", "model", "model_setup", "predict"]
-SERVING += ["registry", "shape_cache", "shape_check", "signature"]
+SERVING += ["registry", "shape_cache", "shape_check", "tfs_json_codec", "tfs_proto_codec"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
 

@@ -33,6 +33,7 @@ from ovms._native.serving import (  # noqa: E402
     keep_freed_memory,
     openvino_version,
     predict,
+    predict_json,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "keep_freed_memory",
     "openvino_version",
     "predict",
+    "predict_json",
 ]

@@ -1,10 +1,11 @@
 # distutils: language = c++
-"""The codec by itself: TensorProto bytes <-> raw element bytes, and the dtype table.
+"""The codecs by themselves: TensorProto bytes or JSON <-> raw element bytes, and the dtype table.
 
 The server's hot path does not come through here (it stays in C++ from socket to socket); tests, the fuzz targets'
 oracles and the benchmarks do.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -14,8 +15,9 @@ from libcpp.string_view cimport string_view
 from libcpp.vector cimport vector
 
 from ovms._native.libcodec cimport (
-    ByteSink, DTypeInfo, OutputView, PredictRequestRef, Status, TensorRef, WireError, decode_numbers, decode_strings,
-    element_count, from_openvino, from_tf, kDTypeCount, kDTypes, kLargestTensor, kMaxRank, pack_tensor, parse_predict_request, parse_tensor,
+    ByteSink, CTensorSpec, Dimension, Dims, DTypeInfo, JsonReader, JsonTensor, OutputView, PredictRequestRef, Status, TensorRef,
+    TfsJsonRequest, WireError, decode_numbers, decode_strings, element_count, from_openvino, from_tf, info, kDTypeCount, kDTypes,
+    kLargestTensor, kMaxRank, pack_json_tensor, pack_tensor, pack_tfs_json, parse_predict_request, parse_tensor,
 )
 
 from ovms.errors import Code, ServingError
@@ -141,10 +143,61 @@ cdef uint8_t* _allocate(void* context, size_t size) noexcept with gil:
     cdef list result = <list>context
     try:
         answer = PyBytes_FromStringAndSize(NULL, size)
-        result.append(answer)
+        result[0] = answer
         return <uint8_t*>PyBytes_AS_STRING(answer)
     except MemoryError:
         return NULL
+
+
+cdef void _shrink(void* context, size_t size) noexcept with gil:
+    (<list>context)[1] = size
+
+
+cdef ByteSink _sink(list result) noexcept:
+    """Writes to a list of two: the memory, and how much of it counts."""
+    cdef ByteSink sink
+    sink.allocate = &_allocate
+    sink.shrink = &_shrink
+    sink.context = <void*>result
+    return sink
+
+
+cdef class _Outputs:
+    """Outputs of a model that never was: views, and what they point to."""
+
+    cdef vector[OutputView] views
+    cdef list kept
+    cdef vector[vector[string]] strings
+
+    def __cinit__(self, outputs):
+        cdef OutputView view
+        cdef const DTypeInfo* row
+        cdef const uint8_t[::1] memory
+        self.kept = []
+        self.strings.resize(len(outputs))
+        for i, (name, dtype, shape, values) in enumerate(outputs):
+            encoded = name.encode()
+            self.kept.append(encoded)
+            view = OutputView()
+            view.name = string_view(encoded, len(encoded))
+            row = _dtype(dtype)
+            view.dtype = row.dtype
+            for dim in shape:
+                view.dims.push(dim)
+            if not element_count(view.dims, view.count):
+                raise ServingError(Code.INVALID_ARGUMENT, f"shape {view.dims.text().decode()} is not valid")
+            if row.size == 0:
+                self.strings[i] = values
+                size = self.strings[i].size()
+                view.data = self.strings[i].data()
+            else:
+                memory = memoryview(values).cast("B") if len(values) else memoryview(bytes(1))
+                self.kept.append(memory)
+                size = len(values) * memoryview(values).itemsize // row.size
+                view.data = &memory[0]
+            if size != view.count:
+                raise ServingError(Code.INVALID_ARGUMENT, "values do not fit the shape")
+            self.views.push_back(view)
 
 
 def encode_tensor(str dtype, shape, values, *, bint typed_lists=False):
@@ -152,37 +205,94 @@ def encode_tensor(str dtype, shape, values, *, bint typed_lists=False):
 
     values: a buffer of row-major little-endian elements, or a sequence of bytes for strings. Its length must fit shape.
     """
-    cdef Py_buffer view
-    cdef OutputView output
-    cdef ByteSink sink
+    cdef _Outputs outputs = _Outputs([("", dtype, shape, values)])
+    cdef list result = [None, None]
+    cdef ByteSink sink = _sink(result)
     cdef Status status
-    cdef vector[string] strings
-    cdef const DTypeInfo* row = _dtype(dtype)
-    cdef list result = []
-    for dim in shape:
-        output.dims.push(dim)
-    if not element_count(output.dims, output.count):
-        raise ServingError(Code.INVALID_ARGUMENT, f"shape {output.dims.text().decode()} is not valid")
-    output.dtype = row.dtype
-    sink.allocate = &_allocate
-    sink.context = <void*>result
-    if row.size == 0:
-        strings = values
-        if strings.size() != output.count:
-            raise ServingError(Code.INVALID_ARGUMENT, "values do not fit the shape")
-        output.data = strings.data()
-        with nogil:
-            status = pack_tensor(output, typed_lists, sink)
-    else:
-        PyObject_GetBuffer(values, &view, PyBUF_SIMPLE)
-        try:
-            if <size_t>view.len != output.count * row.size:
-                raise ServingError(Code.INVALID_ARGUMENT, "values do not fit the shape")
-            output.data = view.buf
-            with nogil:
-                status = pack_tensor(output, typed_lists, sink)
-        finally:
-            PyBuffer_Release(&view)
+    with nogil:
+        status = pack_tensor(outputs.views[0], typed_lists, sink)
     if not status.ok():
         _raise(status)
     return result[0]
+
+
+def print_json(str dtype, shape, values):
+    """The tensor as nested JSON arrays. values: see encode_tensor."""
+    cdef _Outputs outputs = _Outputs([("", dtype, shape, values)])
+    cdef list result = [None, None]
+    cdef ByteSink sink = _sink(result)
+    cdef Status status
+    with nogil:
+        status = pack_json_tensor(outputs.views[0], sink)
+    if not status.ok():
+        _raise(status)
+    return result[0][:result[1]]
+
+
+def print_json_response(outputs, *, bint row):
+    """The body of a REST predict response. outputs: (name, dtype, shape, values) each, values as for encode_tensor."""
+    cdef _Outputs views = _Outputs(outputs)
+    cdef list result = [None, None]
+    cdef ByteSink sink = _sink(result)
+    cdef Status status
+    with nogil:
+        status = pack_tfs_json(views.views, row, sink)
+    if not status.ok():
+        _raise(status)
+    return result[0][:result[1]]
+
+
+def check_json(bytes text):
+    """ServingError with offset and reason if the text is no JSON by RFC 8259."""
+    cdef JsonReader* reader = new JsonReader(<const uint8_t*>PyBytes_AS_STRING(text), len(text))
+    try:
+        if not (reader.skip_value() and reader.need_end()):
+            raise ServingError(Code.INVALID_ARGUMENT, reader.error().decode("utf-8", "replace"))
+    finally:
+        del reader
+
+
+cdef tuple _read_values(JsonTensor& tensor, const DTypeInfo& row):
+    cdef Dims dims = tensor.read_dims()
+    shape = tuple([dims.at(i) for i in range(min(dims.rank, kMaxRank))])
+    if row.size == 0:
+        return shape, [tensor.strings()[i] for i in range(tensor.count())]
+    return shape, PyByteArray_FromStringAndSize(tensor.content().data(), tensor.content().size())
+
+
+@cython.final
+cdef class JsonPredictReader:
+    """Reads bodies of REST predict requests for one signature: (name, dtype, shape) each, -1 in shape for any size."""
+
+    cdef vector[CTensorSpec] specs
+    cdef TfsJsonRequest request
+
+    def __cinit__(self, inputs):
+        cdef CTensorSpec spec
+        cdef Dimension dimension
+        for name, dtype, shape in inputs:
+            spec = CTensorSpec()
+            spec.name = name.encode()
+            spec.dtype = _dtype(dtype).dtype
+            for size in shape:
+                dimension.min = max(0, size)
+                dimension.max = size
+                spec.dims.push_back(dimension)
+            self.specs.push_back(spec)
+
+    def read(self, bytes body):
+        """Whether the body has the row form, and (shape, values) of each input, values as decode_tensor gives them."""
+        self.parse(body)
+        return self.request.row(), [
+            _read_values(self.request.tensor(i), info(self.specs[i].dtype)) for i in range(self.specs.size())
+        ]
+
+    def parse(self, bytes body):
+        """Reads the body and leaves the values where they are."""
+        cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(body)
+        cdef size_t size = len(body)
+        cdef Status status
+        with nogil:
+            status = self.request.read(data, size, self.specs)
+        if not status.ok():
+            _raise(status)

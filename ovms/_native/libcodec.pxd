@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.string cimport string
 from libcpp.string_view cimport string_view
+from libcpp.vector cimport vector
 
 
 cdef extern from "status.hpp" namespace "ovms" nogil:
@@ -69,17 +70,67 @@ cdef extern from "tensor_decode.hpp" namespace "ovms" nogil:
     Status decode_strings(const TensorRef&, string*, uint64_t) except +
 
 
-cdef extern from "tfs_response.hpp" namespace "ovms" nogil:
+cdef extern from "output_view.hpp" namespace "ovms" nogil:
     ctypedef uint8_t* (*AllocateFunction "decltype(ovms::ByteSink::allocate)")(void*, size_t) noexcept nogil
+    ctypedef void (*ShrinkFunction "decltype(ovms::ByteSink::shrink)")(void*, size_t) noexcept nogil
 
     cdef cppclass ByteSink:
         AllocateFunction allocate
+        ShrinkFunction shrink
         void* context
 
     cdef cppclass OutputView:
+        OutputView()
+        string_view name
         DType dtype
         Dims dims
         uint64_t count
         const void* data
 
+
+cdef extern from "tfs_response.hpp" namespace "ovms" nogil:
     Status pack_tensor(const OutputView&, cbool, const ByteSink&) except +
+
+
+cdef extern from "signature.hpp" namespace "ovms" nogil:
+    cdef cppclass Dimension:
+        int64_t min
+        int64_t max
+        cbool fixed()
+
+    cdef cppclass CTensorSpec "ovms::TensorSpec":
+        CTensorSpec()
+        string name
+        string tensor_name
+        DType dtype
+        cbool any_rank
+        vector[Dimension] dims
+        vector[int64_t] example
+
+
+cdef extern from "json_reader.hpp" namespace "ovms" nogil:
+    cdef cppclass JsonReader:
+        JsonReader(const uint8_t*, size_t)
+        cbool skip_value() except +
+        cbool need_end() except +
+        const string& error()
+
+
+cdef extern from "json_tensor.hpp" namespace "ovms" nogil:
+    cdef cppclass JsonTensor:
+        Dims read_dims "dims"()
+        string_view content()
+        string* strings()
+        uint64_t count()
+
+
+cdef extern from "tfs_json_request.hpp" namespace "ovms" nogil:
+    cdef cppclass TfsJsonRequest:
+        Status read(const uint8_t*, size_t, const vector[CTensorSpec]&) except +
+        JsonTensor& tensor(size_t)
+        cbool row()
+
+
+cdef extern from "tfs_json_response.hpp" namespace "ovms" nogil:
+    Status pack_tfs_json(const vector[OutputView]&, cbool, const ByteSink&) except +
+    Status pack_json_tensor(const OutputView&, const ByteSink&) except +

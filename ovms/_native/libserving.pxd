@@ -7,23 +7,10 @@ from libcpp.string cimport string
 from libcpp.string_view cimport string_view
 from libcpp.vector cimport vector
 
-from ovms._native.libcodec cimport ByteSink, DType, Status
+from ovms._native.libcodec cimport ByteSink, CTensorSpec, DType, Status
 
 
 cdef extern from "signature.hpp" namespace "ovms" nogil:
-    cdef cppclass Dimension:
-        int64_t min
-        int64_t max
-        cbool fixed()
-
-    cdef cppclass CTensorSpec "ovms::TensorSpec":
-        string name
-        string tensor_name
-        DType dtype
-        cbool any_rank
-        vector[Dimension] dims
-        vector[int64_t] example
-
     cdef cppclass Signature:
         vector[CTensorSpec] inputs
         vector[CTensorSpec] outputs
@@ -101,10 +88,6 @@ cdef extern from "predict.hpp" namespace "ovms" nogil:
         Deadline deadline
         const AtomicBool* left
 
-    cdef cppclass PredictOptions:
-        cbool typed_lists
-        cbool strict_dtypes
-
     cdef cppclass TimePoint "ovms::Clock::time_point":
         TimePoint()
 
@@ -118,8 +101,17 @@ cdef extern from "predict.hpp" namespace "ovms" nogil:
         shared_ptr[const CModel] model
 
     double milliseconds_between(const TimePoint&, const TimePoint&)
-    Status c_predict "ovms::predict"(const CRegistry&, const uint8_t*, size_t, const Caller&, const PredictOptions&, const ByteSink&,
-                                     Trace*)
+
+cdef extern from "tfs_proto_codec.hpp" namespace "ovms" nogil:
+    cdef cppclass PredictOptions:
+        cbool typed_lists
+        cbool strict_dtypes
+
+    Status predict_tfs_proto(const CRegistry&, const uint8_t*, size_t, const PredictOptions&, const Caller&, const ByteSink&, Trace*)
+
+
+cdef extern from "tfs_json_codec.hpp" namespace "ovms" nogil:
+    Status predict_tfs_json(const CRegistry&, const ModelKey&, const uint8_t*, size_t, const Caller&, const ByteSink&, Trace*)
 
 
 cdef extern from "load.hpp" namespace "ovms" nogil:

@@ -101,5 +101,15 @@ def predict(
     strict_dtypes: bool = False,
     trace: Callable[[CallTrace], object] | None = None,
 ) -> bytes: ...
+def predict_json(
+    registry: Registry,
+    name: str,
+    version: int,
+    label: str | None,
+    body: Any,
+    timeout: float | None = None,
+    *,
+    trace: Callable[[CallTrace], object] | None = None,
+) -> bytes: ...
 def keep_freed_memory() -> None: ...
 def openvino_version() -> str: ...

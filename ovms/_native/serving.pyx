@@ -11,10 +11,11 @@ from libcpp.memory cimport shared_ptr
 from libcpp.string cimport string
 from libcpp.string_view cimport string_view
 
-from ovms._native.libcodec cimport ByteSink, Status, info
+from ovms._native.libcodec cimport ByteSink, CTensorSpec, Status, info
 from ovms._native.libserving cimport (
-    AtomicBool, Caller, CModel, CRegistry, CTensorSpec, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, Preprocessing, TimePoint, Trace,
-    c_keep_freed_memory, c_predict, c_prepare_core, deadline_after, load_model, milliseconds_between, openvino_version_text,
+    AtomicBool, Caller, CModel, CRegistry, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, Preprocessing, TimePoint, Trace,
+    c_keep_freed_memory, c_prepare_core, deadline_after, load_model, milliseconds_between, openvino_version_text,
+    predict_tfs_json, predict_tfs_proto,
 )
 
 import dataclasses
@@ -245,74 +246,7 @@ cdef class Registry:
         return self.registry.versions(string_view(c_name))
 
 
-# Answers up to this size are packed on the stack and copied once the GIL is back: cheaper than taking the GIL in the
-# middle of a call for their memory. Larger ones are packed straight into the bytes object that is returned.
-cdef enum:
-    SMALL = 16384
-
-
-cdef struct Answer:
-    uint8_t* small
-    size_t size
-    void* large
-
-
-cdef uint8_t* _allocate_large(Answer* answer, size_t size) noexcept with gil:
-    try:
-        result = PyBytes_FromStringAndSize(NULL, size)
-    except MemoryError:
-        return NULL
-    Py_INCREF(result)
-    answer.large = <void*>result
-    return <uint8_t*>PyBytes_AS_STRING(result)
-
-
-cdef uint8_t* _allocate(void* context, size_t size) noexcept nogil:
-    cdef Answer* answer = <Answer*>context
-    answer.size = size
-    if size <= SMALL:
-        return answer.small
-    return _allocate_large(answer, size)
-
-
-cdef extern from "Python.h":
-    void Py_INCREF(object)
-    void Py_DECREF(object)
-
-
-cdef object _call_trace(const Trace& trace):
-    if trace.model.get() == NULL:
-        return None
-    return CallTrace(
-        trace.model.get().name().decode("utf-8", "replace"),
-        trace.model.get().version(),
-        _milliseconds(trace.began, trace.checked),
-        _milliseconds(trace.checked, trace.leased),
-        _milliseconds(trace.leased, trace.bound),
-        _milliseconds(trace.bound, trace.inferred),
-        _milliseconds(trace.inferred, trace.packed),
-    )
-
-
-cdef object _milliseconds(const TimePoint& since, const TimePoint& until):
-    """None for a step that was not reached."""
-    cdef TimePoint never
-    if milliseconds_between(never, until) == 0:
-        return None
-    return milliseconds_between(since, until)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CallTrace:
-    """Who answered a call, and the milliseconds that its steps took; None for a step that was not reached."""
-
-    name: str
-    version: int
-    checked: float
-    waited: float
-    bound: float
-    inferred: float
-    packed: float
+include "answer.pxi"
 
 
 @cython.final
@@ -325,31 +259,24 @@ cdef class ClientLeft:
         self.left.store(True)
 
 
-def predict(Registry registry not None, request, timeout=None, ClientLeft left=None, *, bint typed_lists=False, bint strict_dtypes=False,
-            trace=None):
+def predict(Registry registry not None, request, timeout=None, ClientLeft left=None, *, bint typed_lists=False,
+            bint strict_dtypes=False, trace=None):
     """Answers one tensorflow.serving.PredictRequest: bytes in, bytes of a PredictResponse out.
 
     timeout: seconds to wait for a free infer request; None waits without limit. left: CANCELLED if it was told before
-    the inference began. trace: called with the CallTrace of a
-    call that found its model, also of one that fails. ServingError says what is wrong.
+    the inference began. trace: called with the CallTrace of a call that found its model, also of one that fails.
+    ServingError says what is wrong.
     """
-    cdef Trace steps
-    cdef Trace* wanted = NULL
     cdef Py_buffer view
     cdef Answer answer
     cdef uint8_t[SMALL] small
-    cdef ByteSink sink
+    cdef ByteSink sink = _sink_of(&answer, small)
     cdef PredictOptions options
     cdef Caller caller
+    cdef Trace steps
+    cdef Trace* wanted = <Trace*>NULL if trace is None else &steps
     cdef Status status
     cdef double seconds = -1.0 if timeout is None else max(0.0, timeout)
-    if trace is not None:
-        wanted = &steps
-    answer.small = small
-    answer.size = 0
-    answer.large = NULL
-    sink.allocate = &_allocate
-    sink.context = &answer
     if left is not None:
         caller.left = &left.left
     options.typed_lists = typed_lists
@@ -357,19 +284,53 @@ def predict(Registry registry not None, request, timeout=None, ClientLeft left=N
     PyObject_GetBuffer(request, &view, PyBUF_SIMPLE)
     with nogil:
         caller.deadline = deadline_after(seconds)
-        status = c_predict(registry.registry, <const uint8_t*>view.buf, view.len, caller, options, sink, wanted)
+        status = predict_tfs_proto(registry.registry, <const uint8_t*>view.buf, view.len, options, caller, sink, wanted)
     PyBuffer_Release(&view)
-    if answer.large != NULL:
-        result = <object>answer.large
-        Py_DECREF(result)
-    else:
-        result = PyBytes_FromStringAndSize(<char*>small, answer.size)
-    if wanted != NULL:
+    result = _take_answer(&answer)
+    _tell(trace, steps)
+    _check(status)
+    return result
+
+
+def predict_json(Registry registry not None, str name, int64_t version, str label, body, timeout=None, *, trace=None):
+    """Answers the body of a TensorFlow Serving REST predict request: JSON bytes in, JSON bytes out.
+
+    version 0: the highest; label: None, or a version label, which then decides. Others: see predict.
+    """
+    # The text has to end with a zero byte, which bytes objects have behind their last one.
+    cdef bytes text = body if type(body) is bytes else bytes(body)
+    cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(text)
+    cdef size_t size = len(text)
+    cdef string c_name = _bytes(name)
+    cdef string c_label = _bytes(label or "")
+    cdef ModelKey key
+    cdef Answer answer
+    cdef uint8_t[SMALL] small
+    cdef ByteSink sink = _sink_of(&answer, small)
+    cdef Caller caller
+    cdef Trace steps
+    cdef Trace* wanted = <Trace*>NULL if trace is None else &steps
+    cdef Status status
+    cdef double seconds = -1.0 if timeout is None else max(0.0, timeout)
+    key.name = string_view(c_name)
+    key.version = version
+    key.label = string_view(c_label)
+    key.has_label = label is not None
+    with nogil:
+        caller.deadline = deadline_after(seconds)
+        status = predict_tfs_json(registry.registry, key, data, size, caller, sink, wanted)
+    result = _take_answer(&answer)
+    _tell(trace, steps)
+    _check(status)
+    return result
+
+
+cdef int _tell(trace, const Trace& steps) except -1:
+    if trace is not None:
         found = _call_trace(steps)
         if found is not None:
             trace(found)
-    _check(status)
-    return result
+    return 0
 
 
 def keep_freed_memory():

@@ -1,5 +1,6 @@
 #include "bind.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "tensor_decode.hpp"
@@ -74,6 +75,10 @@ Status bind_input(const Signature& signature, size_t input, const CheckedInput& 
     if (slot.input_is_foreign[input] != 0) {
         slot.request.set_input_tensor(input, own);
         slot.input_is_foreign[input] = 0;
+    }
+    if (checked.strings != nullptr) {
+        std::copy_n(checked.strings, checked.count, own.data<std::string>());
+        return {};
     }
     return with_name(signature, input,
                      spec.dtype == DType::kString

@@ -1,6 +1,7 @@
 // Request tensors -> the inputs of an infer request.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "infer_pool.hpp"
@@ -15,6 +16,7 @@ struct CheckedInput {
     const TensorRef* tensor = nullptr;
     DType dtype = DType::kF32;  // as sent
     uint64_t count = 0;
+    const std::string* strings = nullptr;  // the values, if they are strings that stand apart from the tensor
 };
 
 // Feeds one input. The infer request reads the request's own bytes when dtypes match, the content is aligned for its

@@ -9,101 +9,17 @@
 #include <vector>
 
 #include "bind.hpp"
-#include "tfs_request.hpp"
 
 namespace ovms {
 namespace {
 
 // What one call needs besides the request and the answer. Kept per thread, so that a call allocates nothing here once
-// its thread is warm; bounded by kMaxEntries.
+// its thread is warm; as large as a model's signature.
 struct Workspace {
-    PredictRequestRef request;
     std::vector<CheckedInput> inputs;   // by input of the signature
     std::vector<size_t> output_order;   // indices into the signature's outputs
     std::vector<OutputView> outputs;
 };
-
-Status parse(const uint8_t* data, size_t size, PredictRequestRef& request) {
-    if (size == 0) return invalid_argument("Missing ModelSpec: the request is empty");
-    WireError error;
-    if (parse_predict_request(data, size, request, error)) return {};
-    return invalid_argument("PredictRequest cannot be parsed: " + error.text());
-}
-
-Status unexpected_names(const Signature& signature, const PredictRequestRef& request) {
-    std::vector<std::string_view> names;
-    for (const NamedTensorRef& input : request.inputs) names.push_back(input.name);
-    return invalid_argument("input tensor alias not found in signature: " + name_list(names) +
-                            ". Inputs expected to be in the set {" + name_list(signature.inputs) + "}.");
-}
-
-Status missing_inputs(const Signature& signature, const std::vector<CheckedInput>& inputs) {
-    std::vector<std::string_view> names;
-    for (size_t i = 0; i < inputs.size(); ++i)
-        if (inputs[i].tensor == nullptr) names.push_back(signature.inputs[i].name);
-    return invalid_argument("missing inputs: " + name_list(names) + ". Inputs expected to be in the set {" +
-                            name_list(signature.inputs) + "}.");
-}
-
-// A peer can claim any shape in a few bytes. What it claims is taken up to 64 MiB, or 16 times what it has sent (one
-// byte of a typed list may become a float64, and a list may repeat its last value), never more than 1 GiB.
-uint64_t largest_tensor(size_t message) {
-    return std::min(kLargestTensor, std::max<uint64_t>(uint64_t{64} << 20, uint64_t{16} * message));
-}
-
-// One tensor's dtype and shape against the signature
-Status check_input(const Signature& signature, size_t index, bool strict_dtypes, size_t message, CheckedInput& checked) {
-    const TensorSpec& spec = signature.inputs[index];
-    const TensorRef& tensor = *checked.tensor;
-    const DTypeInfo* sent = from_tf(tensor.tf_dtype);
-    const DTypeInfo& wanted = info(spec.dtype);
-    const std::string_view wanted_name = wanted.tf_name;
-    if (sent == nullptr)
-        return invalid_argument("input " + quote_name(spec.name) + ": dtype " + std::to_string(tensor.tf_dtype) +
-                                " is not supported; expected " + std::string(wanted_name));
-    const bool mixed = (sent->dtype == DType::kString) != (wanted.dtype == DType::kString);
-    if (sent->dtype != wanted.dtype && (strict_dtypes || mixed))
-        return invalid_argument("input " + quote_name(spec.name) + ": dtype " + std::string(sent->tf_name) +
-                                " does not match the model's; expected " + std::string(wanted_name));
-    checked.dtype = sent->dtype;
-    if (!element_count(tensor.dims, checked.count))
-        return invalid_argument("input " + quote_name(spec.name) + ": shape " + tensor.dims.text() +
-                                " has a negative size, more than 16 dimensions or too many elements");
-    const size_t element = wanted.dtype == DType::kString ? sizeof(std::string) : wanted.size;
-    if (checked.count > largest_tensor(message) / element)
-        return invalid_argument("input " + quote_name(spec.name) + ": shape " + tensor.dims.text() + " takes more than " +
-                                std::to_string(largest_tensor(message) >> 20) + " MiB, the limit for a request of " +
-                                std::to_string(message) + " bytes");
-    return check_shape(signature, index, tensor.dims);
-}
-
-// Names, dtypes and shapes against the signature; the outputs asked for.
-Status check(const Signature& signature, bool strict_dtypes, size_t message, Workspace& work) {
-    work.inputs.assign(signature.inputs.size(), {});
-    for (const NamedTensorRef& input : work.request.inputs) {
-        const size_t index = find_tensor(signature.inputs, input.name);
-        if (index == kNoTensor) return unexpected_names(signature, work.request);
-        work.inputs[index].tensor = &input.tensor;  // of a repeated name the last one counts
-    }
-    for (const CheckedInput& input : work.inputs)
-        if (input.tensor == nullptr) return missing_inputs(signature, work.inputs);
-    for (size_t i = 0; i < work.inputs.size(); ++i)
-        if (Status status = check_input(signature, i, strict_dtypes, message, work.inputs[i]); !status.ok()) return status;
-
-    work.output_order.clear();
-    for (const std::string_view name : work.request.output_filter) {
-        const size_t index = find_tensor(signature.outputs, name);
-        if (index == kNoTensor)
-            return invalid_argument("output_filter: output not found in signature: " + quote_name(name) +
-                                    ". Outputs expected to be in the set {" + name_list(signature.outputs) + "}.");
-        for (const size_t taken : work.output_order)
-            if (taken == index) return invalid_argument("output_filter: " + quote_name(name) + " is there twice");
-        work.output_order.push_back(index);
-    }
-    if (work.request.output_filter.empty())
-        for (size_t i = 0; i < signature.outputs.size(); ++i) work.output_order.push_back(i);
-    return {};
-}
 
 Status bind(const Signature& signature, const Workspace& work, InferSlot& slot) {
     for (size_t i = 0; i < work.inputs.size(); ++i)
@@ -198,19 +114,18 @@ Status lease(const Model& model, InferPool& pool, const Caller& caller, Lease& o
     return {Code::kDeadlineExceeded, "no infer request of " + which + " became free within the deadline"};
 }
 
-Status run(const Registry& registry, const uint8_t* data, size_t size, const Caller& caller,
-           const PredictOptions& options, const ByteSink& sink, Workspace& work, Trace* trace) {
-    if (Status status = parse(data, size, work.request); !status.ok()) return status;
+Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, const ByteSink& sink, Workspace& work,
+           Trace* trace) {
+    ModelKey key;
+    if (Status status = codec.parse(key); !status.ok()) return status;
 
-    const ModelSpecRef& spec = work.request.model_spec;
     ModelPin model;
-    if (Status status = registry.acquire({spec.name, spec.has_version ? spec.version : 0, spec.label, spec.has_label}, model);
-        !status.ok())
-        return status;
+    if (Status status = registry.acquire(key, model); !status.ok()) return status;
     if (trace != nullptr) trace->model = model.shared();
 
     const Signature& signature = model->signature();
-    if (Status status = check(signature, options.strict_dtypes, size, work); !status.ok()) return status;
+    work.output_order.clear();
+    if (Status status = codec.check(signature, work.inputs, work.output_order); !status.ok()) return status;
     if (trace != nullptr) trace->checked = Clock::now();
     if (ShapeCheck* const shapes = model->shape_check(); shapes != nullptr)
         if (Status status = shapes->check(signature, work.inputs, caller.deadline); !status.ok()) return status;
@@ -230,21 +145,18 @@ Status run(const Registry& registry, const uint8_t* data, size_t size, const Cal
     if (!status.ok()) return status;
 
     if (status = view_outputs(signature, work, *slot); !status.ok()) return status;
-    status = pack_predict_response(work.outputs, model->name(), model->version(), options.typed_lists, sink);
+    status = codec.pack(work.outputs, model->name(), model->version(), sink);
     if (trace != nullptr) trace->packed = Clock::now();
     return status;
 }
 
 }  // namespace
 
-Status predict(const Registry& registry, const uint8_t* data, size_t size, const Caller& caller,
-               const PredictOptions& options, const ByteSink& sink, Trace* trace) {
+Status predict(const Registry& registry, PredictCodec& codec, const Caller& caller, const ByteSink& sink, Trace* trace) {
     thread_local Workspace work;
     if (trace != nullptr) trace->began = Clock::now();
     try {
-        Status status = run(registry, data, size, caller, options, sink, work, trace);
-        work.request.clear();  // it points into data
-        return status;
+        return run(registry, codec, caller, sink, work, trace);
     } catch (const std::bad_alloc&) {
         return {Code::kResourceExhausted, "out of memory"};
     } catch (const std::exception& error) {

@@ -1,15 +1,19 @@
-// The predict path: bytes of a request in, bytes of an answer out.
+// The predict path: a request in, an answer out, in whatever encoding.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
+#include <vector>
 
+#include "bind.hpp"
 #include "infer_pool.hpp"
+#include "output_view.hpp"
 #include "registry.hpp"
+#include "signature.hpp"
 #include "status.hpp"
-#include "tfs_response.hpp"
 
 namespace ovms {
 
@@ -19,9 +23,20 @@ struct Caller {
     const std::atomic<bool>* left = nullptr;  // set once the client has gone, if anybody watches it
 };
 
-struct PredictOptions {
-    bool typed_lists = false;    // outputs as typed lists, never as tensor_content
-    bool strict_dtypes = false;  // refuse an input whose dtype is not the model's, instead of converting it
+// An API in one encoding: what of the predict path depends on it. One object serves one call at a time.
+class PredictCodec {
+public:
+    virtual ~PredictCodec() = default;
+
+    // Which model is asked for. Views in key have to stay until the call ends.
+    virtual Status parse(ModelKey& key) = 0;
+
+    // The request's tensors against the signature: inputs in its order, and the outputs asked for as indices into its
+    // outputs (outputs is empty before). What inputs points to has to stay until the call ends.
+    virtual Status check(const Signature& signature, std::vector<CheckedInput>& inputs, std::vector<size_t>& outputs) = 0;
+
+    // The answer of this model's version.
+    virtual Status pack(const std::vector<OutputView>& outputs, std::string_view name, int64_t version, const ByteSink& sink) = 0;
 };
 
 // When the steps of one call were done, for a log. Only what was reached is set.
@@ -39,10 +54,9 @@ inline double milliseconds_between(const Clock::time_point& from, const Clock::t
     return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-// Answers one tensorflow.serving.PredictRequest. data must stay as it is until the call returns: large tensors are
-// read where they stand. The answer is written to memory from sink. Blocks while no infer request is free, at most
-// until the caller's deadline; a caller who left meanwhile gets no run. trace: null unless somebody wants to know.
-Status predict(const Registry& registry, const uint8_t* data, size_t size, const Caller& caller,
-               const PredictOptions& options, const ByteSink& sink, Trace* trace = nullptr);
+// Answers the request that the codec holds; the answer is written to memory from sink. Blocks while no infer request is
+// free, at most until the caller's deadline; a caller who left meanwhile gets no run. trace: null unless somebody wants
+// to know.
+Status predict(const Registry& registry, PredictCodec& codec, const Caller& caller, const ByteSink& sink, Trace* trace);
 
 }  // namespace ovms

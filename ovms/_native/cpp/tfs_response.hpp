@@ -5,26 +5,10 @@
 #include <string_view>
 #include <vector>
 
-#include "dtype.hpp"
+#include "output_view.hpp"
 #include "status.hpp"
-#include "tensor_ref.hpp"
 
 namespace ovms {
-
-// Where an answer is written to. allocate is called once, with the exact size; nullptr means out of memory.
-struct ByteSink {
-    uint8_t* (*allocate)(void* context, size_t size);
-    void* context;
-};
-
-// One output as it stands in memory, until the lease of its infer request ends.
-struct OutputView {
-    std::string_view name;
-    DType dtype = DType::kF32;
-    Dims dims;
-    uint64_t count = 0;
-    const void* data = nullptr;  // count elements; for strings count std::string
-};
 
 // Each tensor by the rule of TensorFlow's make_tensor_proto: tensor_content for more than one element of the plain
 // dtypes, the dtype's typed list otherwise (and always with typed_lists: AppendArrayToTensorProto's rule).

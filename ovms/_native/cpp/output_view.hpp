@@ -1,0 +1,30 @@
+// What an answer is made of, and where it goes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "dtype.hpp"
+#include "tensor_ref.hpp"
+
+namespace ovms {
+
+// Where an answer is written to. allocate is called once; nullptr means out of memory. The size is exact, unless the
+// answer's codec says otherwise: then shrink follows, with a size that is not larger.
+struct ByteSink {
+    uint8_t* (*allocate)(void* context, size_t size);
+    void (*shrink)(void* context, size_t size);
+    void* context;
+};
+
+// One output as it stands in memory, until the lease of its infer request ends.
+struct OutputView {
+    std::string_view name;
+    DType dtype = DType::kF32;
+    Dims dims;
+    uint64_t count = 0;
+    const void* data = nullptr;  // count elements; for strings count std::string
+};
+
+}  // namespace ovms
