@@ -184,13 +184,15 @@ def test_inputs_that_do_not_fit(
     assert text in told
 
 
-def test_calls_that_are_not_offered(
-    prediction: prediction_service_pb2_grpc.PredictionServiceStub, model: model_service_pb2_grpc.ModelServiceStub
-) -> None:
+def test_a_reload_needs_a_configuration_file(model: model_service_pb2_grpc.ModelServiceStub) -> None:
+    code, text = refusal(model.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())
+    assert code == "FAILED_PRECONDITION"
+    assert "no configuration file" in text
+
+
+def test_calls_that_are_not_offered(prediction: prediction_service_pb2_grpc.PredictionServiceStub) -> None:
     not_offered = ("UNIMPLEMENTED", "Method not implemented!")
     assert refusal(prediction.Classify, classification_pb2.ClassificationRequest()) == not_offered
-    reload = model_management_pb2.ReloadConfigRequest()
-    assert refusal(model.HandleReloadConfigRequest, reload) == not_offered
 
 
 def refusal(call: Any, message: Any) -> tuple[str, str]:
