@@ -6,6 +6,7 @@ Switches: OVMS_DEBUG=1 (no optimisation, assertions), OVMS_SANITIZE=address|thre
 import importlib.util
 import os
 import pathlib
+import platform
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -31,6 +32,8 @@ def flags() -> tuple[list[str], list[str]]:
     """Compiler and linker flags for the switches of the environment."""
     compile_args = ["-std=c++20", "-Wall", "-Wextra", "-Wno-unused-function", "-fvisibility=hidden"]
     link_args: list[str] = []
+    if platform.machine() == "x86_64":
+        compile_args.append("-msse4.2")  # what OpenVINO needs there, too
     compile_args += (
         ["-O0", "-g", "-D_GLIBCXX_ASSERTIONS"] if os.environ.get("OVMS_DEBUG") else ["-O3", "-g0", "-DNDEBUG"]
     )

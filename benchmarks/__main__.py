@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import codec, machine, management, predict, server
+from benchmarks import codec, json_codec, machine, management, predict, rest, server
 from benchmarks.machine import Watch
 from benchmarks.measure import Pace
 from benchmarks.report import Section, render
 
 HERE = Path(__file__).parent
 TENSORFLOW = HERE.parent / ".venv-tf" / "bin" / "python"
-PARTS = ("codec", "predict", "server", "management")
+PARTS = ("codec", "json", "predict", "server", "rest", "management")
 
 INTRODUCTION = """
 What ovms costs, next to what it replaces or builds on. Every ratio is to a baseline that was measured in the same run
@@ -37,8 +37,10 @@ def main() -> int:
     tensorflow: Path | None = arguments.tensorflow or (TENSORFLOW if TENSORFLOW.exists() else None)
     parts: dict[str, Callable[[], Section]] = {
         "codec": lambda: codec.run(short, arguments.quick, tensorflow),
+        "json": lambda: json_codec.run(short, arguments.quick),
         "predict": lambda: predict.run(short),
         "server": lambda: server.run(long),
+        "rest": lambda: rest.run(long),
         "management": lambda: management.run(arguments.quick),
     }
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The C++ baseline: compiled against the openvino wheel's own headers and libraries, cached in ``build/``."""
+"""The C++ baselines: compiled here, against the openvino wheel's or the system's headers, and cached in ``build/``."""
 
 import hashlib
 import importlib.metadata
@@ -7,25 +7,32 @@ from pathlib import Path
 
 import openvino
 
-SOURCE = Path(__file__).with_name("bare_infer.cpp")
+HERE = Path(__file__).parent
+BUILD = HERE.parents[1] / "build" / "benchmarks"
 
 
 def bare_infer() -> Path:
-    """The compiled program; compiled again when its source or OpenVINO's version has changed."""
-    version = importlib.metadata.version("openvino")
-    digest = hashlib.sha256(SOURCE.read_bytes() + version.encode()).hexdigest()[:12]
-    program = SOURCE.parents[2] / "build" / "benchmarks" / f"bare_infer-{digest}"
-    if program.exists():
-        return program
-    program.parent.mkdir(parents=True, exist_ok=True)
+    """The loop around ``infer()``; compiled again when its source or OpenVINO's version has changed."""
     wheel = Path(openvino.__file__).parent
     library = next((wheel / "libs").glob("libopenvino.so.*"))
-    subprocess.run(
-        [
-            *("g++", "-std=c++20", "-O3", "-DNDEBUG", "-isystem", str(wheel / "include"), str(SOURCE)),
-            *("-o", str(program), str(library), f"-Wl,-rpath,{wheel / 'libs'}"),
-        ],
-        check=True,
-        timeout=300,
-    )
+    flags = ("-isystem", str(wheel / "include"), str(library), f"-Wl,-rpath,{wheel / 'libs'}")
+    return _compiled("bare_infer", flags, importlib.metadata.version("openvino"))
+
+
+def rapidjson_codec() -> Path | None:
+    """RapidJSON's reader and writer; None where its headers are not installed (package rapidjson-dev)."""
+    probe = ("g++", "-fsyntax-only", "-x", "c++", "-include", "rapidjson/rapidjson.h", "/dev/null")
+    if subprocess.run(probe, capture_output=True, timeout=60).returncode != 0:
+        return None
+    return _compiled("rapidjson_codec", ("-DRAPIDJSON_SSE2",))
+
+
+def _compiled(name: str, flags: tuple[str, ...], version: str = "") -> Path:
+    source = HERE / f"{name}.cpp"
+    digest = hashlib.sha256(source.read_bytes() + repr((flags, version)).encode()).hexdigest()[:12]
+    program = BUILD / f"{name}-{digest}"
+    if not program.exists():
+        program.parent.mkdir(parents=True, exist_ok=True)
+        command = ("g++", "-std=c++20", "-O3", "-DNDEBUG", "-o", str(program), str(source), *flags)
+        subprocess.run(command, check=True, timeout=300)
     return program

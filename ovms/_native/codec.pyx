@@ -139,27 +139,7 @@ def view_tensor(proto):
         PyBuffer_Release(&view)
 
 
-cdef uint8_t* _allocate(void* context, size_t size) noexcept with gil:
-    cdef list result = <list>context
-    try:
-        answer = PyBytes_FromStringAndSize(NULL, size)
-        result[0] = answer
-        return <uint8_t*>PyBytes_AS_STRING(answer)
-    except MemoryError:
-        return NULL
-
-
-cdef void _shrink(void* context, size_t size) noexcept with gil:
-    (<list>context)[1] = size
-
-
-cdef ByteSink _sink(list result) noexcept:
-    """Writes to a list of two: the memory, and how much of it counts."""
-    cdef ByteSink sink
-    sink.allocate = &_allocate
-    sink.shrink = &_shrink
-    sink.context = <void*>result
-    return sink
+include "answer.pxi"
 
 
 cdef class _Outputs:
@@ -191,9 +171,10 @@ cdef class _Outputs:
                 size = self.strings[i].size()
                 view.data = self.strings[i].data()
             else:
-                memory = memoryview(values).cast("B") if len(values) else memoryview(bytes(1))
+                size = memoryview(values).nbytes
+                memory = memoryview(values).cast("B") if size else memoryview(bytes(1))
                 self.kept.append(memory)
-                size = len(values) * memoryview(values).itemsize // row.size
+                size = size // row.size
                 view.data = &memory[0]
             if size != view.count:
                 raise ServingError(Code.INVALID_ARGUMENT, "values do not fit the shape")
@@ -206,40 +187,46 @@ def encode_tensor(str dtype, shape, values, *, bint typed_lists=False):
     values: a buffer of row-major little-endian elements, or a sequence of bytes for strings. Its length must fit shape.
     """
     cdef _Outputs outputs = _Outputs([("", dtype, shape, values)])
-    cdef list result = [None, None]
-    cdef ByteSink sink = _sink(result)
+    cdef Answer answer
+    cdef uint8_t[SMALL] small
+    cdef ByteSink sink = _sink_of(&answer, small)
     cdef Status status
     with nogil:
         status = pack_tensor(outputs.views[0], typed_lists, sink)
+    result = _take_answer(&answer)
     if not status.ok():
         _raise(status)
-    return result[0]
+    return result
 
 
 def print_json(str dtype, shape, values):
     """The tensor as nested JSON arrays. values: see encode_tensor."""
     cdef _Outputs outputs = _Outputs([("", dtype, shape, values)])
-    cdef list result = [None, None]
-    cdef ByteSink sink = _sink(result)
+    cdef Answer answer
+    cdef uint8_t[SMALL] small
+    cdef ByteSink sink = _sink_of(&answer, small)
     cdef Status status
     with nogil:
         status = pack_json_tensor(outputs.views[0], sink)
+    result = _take_answer(&answer)
     if not status.ok():
         _raise(status)
-    return result[0][:result[1]]
+    return result
 
 
 def print_json_response(outputs, *, bint row):
     """The body of a REST predict response. outputs: (name, dtype, shape, values) each, values as for encode_tensor."""
     cdef _Outputs views = _Outputs(outputs)
-    cdef list result = [None, None]
-    cdef ByteSink sink = _sink(result)
+    cdef Answer answer
+    cdef uint8_t[SMALL] small
+    cdef ByteSink sink = _sink_of(&answer, small)
     cdef Status status
     with nogil:
         status = pack_tfs_json(views.views, row, sink)
+    result = _take_answer(&answer)
     if not status.ok():
         _raise(status)
-    return result[0][:result[1]]
+    return result
 
 
 def check_json(bytes text):

@@ -249,6 +249,41 @@ cdef class Registry:
 include "answer.pxi"
 
 
+cdef object _call_trace(const Trace& trace):
+    if trace.model.get() == NULL:
+        return None
+    return CallTrace(
+        trace.model.get().name().decode("utf-8", "replace"),
+        trace.model.get().version(),
+        _milliseconds(trace.began, trace.checked),
+        _milliseconds(trace.checked, trace.leased),
+        _milliseconds(trace.leased, trace.bound),
+        _milliseconds(trace.bound, trace.inferred),
+        _milliseconds(trace.inferred, trace.packed),
+    )
+
+
+cdef object _milliseconds(const TimePoint& since, const TimePoint& until):
+    """None for a step that was not reached."""
+    cdef TimePoint never
+    if milliseconds_between(never, until) == 0:
+        return None
+    return milliseconds_between(since, until)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallTrace:
+    """Who answered a call, and the milliseconds that its steps took; None for a step that was not reached."""
+
+    name: str
+    version: int
+    checked: float
+    waited: float
+    bound: float
+    inferred: float
+    packed: float
+
+
 @cython.final
 cdef class ClientLeft:
     """Told (called) when the client of one call has gone; a predict that has it then runs no inference any more."""

@@ -62,7 +62,7 @@ std::string packed(const OutputView& output, bool typed_lists) {
                             into.size = size;
                             return allocate(&into.memory, size);
                         },
-                        &sized};
+                        nullptr, &sized};
     REQUIRE(pack_tensor(output, typed_lists, sink).ok());
     return {reinterpret_cast<const char*>(sized.memory.get()), sized.size};
 }

@@ -1,7 +1,7 @@
-"""Writes the seeds of the fuzz target into a folder: ``python -m tests.fuzz.make_corpus FOLDER``.
+"""Writes the seeds of the fuzz targets into a folder of each: ``python -m tests.fuzz.make_corpus FOLDER``.
 
-Seeds are made from google.protobuf's messages and from the wire-format rows of the tests, so they are always in step
-with both and no binary has to be kept.
+Seeds are made from google.protobuf's messages, and from the wire-format rows and the JSON bodies of the tests, so they
+are always in step with these and no binary has to be kept. ``FOLDER/predict_json.dict`` is JSON's dictionary.
 """
 
 import sys
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.native.json_bodies import SIGNATURES, bodies
+from tests.native.json_cases import ACCEPTED, EITHER, REFUSED
 from tests.native.reference import (
     LIST_FIELDS,
     NUMERIC,
@@ -26,9 +28,15 @@ from tests.native.wire_cases import CASES
 
 SHAPES = ((), (0,), (1,), (3,), (2, 2))
 LONGEST = 4096
+WORDS = (
+    *rb'"instances" "inputs" "signature_name" "b64" "x" "a" "b" "image_bytes" {"b64":" [[ ]] },{ [] {} , :'.split(),
+    *b"true false null NaN Infinity -Infinity -Inf 1e400 1e-400 5e-324 -0.0 e-9 0.000000000000000000000000001".split(),
+    *rb"9223372036854775808 18446744073709551615 9007199254740993 \u0061 \ud834\udd1e \uD800".split(),
+    *(b'\\"', b"\xef\xbb\xbf"),
+)
 
 
-def seeds() -> Iterator[bytes]:
+def predict_request() -> Iterator[bytes]:
     """Requests in every dtype and form, and all rows of the wire format's rules."""
     for dtype in NUMERIC:
         for shape in SHAPES:
@@ -69,12 +77,29 @@ def long_lists() -> Iterator[bytes]:
                 yield delimited(2, delimited(1, b"x") + delimited(2, head + body))
 
 
+def predict_json() -> Iterator[bytes]:
+    """A byte for the signature, and a body: those that are right, and texts of every kind where a value may stand."""
+    for index, body in bodies():
+        yield bytes([index]) + body
+    strings = next(index for index, inputs in enumerate(SIGNATURES) if inputs[0][1] == "string")
+    for text in (*ACCEPTED.values(), *REFUSED.values(), *(text for text, _ in EITHER.values())):
+        yield b'\0{"other":' + text + b',"inputs":[[1,2]]}'
+        yield bytes([strings]) + b'{"inputs":[' + text + b"]}"
+
+
+def dictionary() -> str:
+    """The words in the form that libFuzzer reads."""
+    return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in WORDS)
+
+
 def main() -> None:
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()):
-        if len(seed) <= LONGEST:
-            (folder / f"seed-{number:04}").write_bytes(seed)
+    for target in (predict_request, predict_json):
+        folder = Path(sys.argv[1]) / target.__name__
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, seed in enumerate(target()):
+            if len(seed) <= LONGEST:
+                (folder / f"seed-{number:04}").write_bytes(seed)
+    (Path(sys.argv[1]) / "predict_json.dict").write_text(dictionary())
 
 
 if __name__ == "__main__":

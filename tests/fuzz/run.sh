@@ -1,18 +1,19 @@
 #!/bin/sh
-# Builds the fuzz target with AddressSanitizer and UndefinedBehaviorSanitizer and runs it. Status 1: a finding, whose
-# input lies in build/fuzz/findings. Give it to the binary again to see it once more: build/fuzz/predict_request FILE
+# Builds the fuzz targets with AddressSanitizer and UndefinedBehaviorSanitizer and runs them. Status 1: a finding, whose
+# input lies in build/fuzz/findings. Give it to the binary again to see it once more: build/fuzz/TARGET FILE
 #
-#   tests/fuzz/run.sh SECONDS
-#   tests/fuzz/run.sh --runs N
+#   tests/fuzz/run.sh SECONDS     shared among the targets
+#   tests/fuzz/run.sh --runs N    of each target
 #
 # CXX: a clang++ with libFuzzer (default: the newest installed). PYTHON: a Python with the test requirements.
 set -eu
 cd "$(dirname "$0")/../.."
+targets="predict_request predict_json"
 
 case "${1:-}" in
     --runs) limit="-runs=${2:?how many runs?}" ;;
     "" | *[!0-9]*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
-    *) limit="-max_total_time=$1" ;;
+    *) limit="-max_total_time=$((($1 + 1) / 2))" ;;
 esac
 
 find_clang() {
@@ -25,14 +26,30 @@ find_clang() {
 cxx=${CXX:-$(find_clang)}
 out=build/fuzz
 cpp=ovms/_native/cpp
-mkdir -p "$out/corpus" "$out/findings"
+mkdir -p "$out/findings"
 
-"$cxx" -std=c++20 -O1 -g -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS \
-    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -I "$cpp" \
-    tests/fuzz/fuzz_predict_request.cpp "$cpp/convert.cpp" "$cpp/proto_wire.cpp" "$cpp/tensor_decode.cpp" \
-    "$cpp/tfs_request.cpp" "$cpp/tfs_response.cpp" -o "$out/predict_request"
+flags=
+if [ "$(uname -m)" = x86_64 ]; then flags=-msse4.2; fi  # as setup.py
+
+# build TARGET SOURCE...
+build() {
+    target=$1
+    shift
+    "$cxx" $flags -std=c++20 -O1 -g -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS \
+        -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -I "$cpp" \
+        "tests/fuzz/fuzz_$target.cpp" "$@" -o "$out/$target"
+}
+build predict_request "$cpp/convert.cpp" "$cpp/proto_wire.cpp" "$cpp/tensor_decode.cpp" "$cpp/tfs_request.cpp" \
+    "$cpp/tfs_response.cpp"
+build predict_json "$cpp/base64.cpp" "$cpp/convert.cpp" "$cpp/json_number.cpp" "$cpp/json_reader.cpp" \
+    "$cpp/json_tensor.cpp" "$cpp/number_text.cpp" "$cpp/proto_wire.cpp" "$cpp/signature.cpp" "$cpp/tensor_decode.cpp" \
+    "$cpp/tfs_json_request.cpp" "$cpp/tfs_json_response.cpp" "$cpp/tfs_request.cpp"
 PYTHONPATH=. "${PYTHON:-python3}" -m tests.fuzz.make_corpus "$out/corpus"
 
-"$out/predict_request" "$limit" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-    -use_value_profile=1 -artifact_prefix="$out/findings/" "$out/corpus" ||
-    { echo "findings are in $out/findings" >&2; exit 1; }
+for target in $targets; do
+    dictionary=
+    if [ -e "$out/corpus/$target.dict" ]; then dictionary="-dict=$out/corpus/$target.dict"; fi
+    "$out/$target" "$limit" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -use_value_profile=1 -artifact_prefix="$out/findings/$target-" $dictionary "$out/corpus/$target" ||
+        { echo "findings are in $out/findings" >&2; exit 1; }
+done

@@ -8,7 +8,7 @@ namespace ovms {
 namespace json_number {
 namespace {
 
-constexpr int kLargestExponent = 1000000;
+constexpr int64_t kLargestExponent = int64_t{1} << 40;
 
 const char* chars(const uint8_t* p) { return reinterpret_cast<const char*>(p); }
 
@@ -51,7 +51,7 @@ bool exponent(const uint8_t*& p, JsonNumber& number) {
     const bool negative = *p == '-';
     if (*p == '-' || *p == '+') ++p;
     if (!is_digit(*p)) return false;
-    int value = 0;
+    int64_t value = 0;
     for (; is_digit(*p); ++p) value = std::min(value * 10 + (*p - '0'), kLargestExponent);
     number.exponent += negative ? -value : value;
     return true;

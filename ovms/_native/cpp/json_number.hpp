@@ -3,10 +3,13 @@
 // Every function here reads up to the first byte that cannot belong to a number; the text has to end with a zero byte.
 #pragma once
 
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "json_digits.hpp"
 #include "powers_of_five.hpp"
 
 namespace ovms {
@@ -16,38 +19,12 @@ struct JsonNumber {
     const uint8_t* begin = nullptr;
     const uint8_t* end = nullptr;
     uint64_t mantissa = 0;
-    int exponent = 0;  // at most about +-1,000,000, whatever is spelled
+    int64_t exponent = 0;  // cut at +-2^40, which no text is long enough to take back
     bool negative = false;
     bool whole = true;
 };
 
-inline bool is_digit(uint8_t byte) { return static_cast<uint8_t>(byte - '0') <= 9; }
-
 namespace json_number {
-
-// Whether eight bytes are all digits, and their value: the usual arithmetic on eight bytes in one register.
-inline bool eight_digits(uint64_t bytes) {
-    return (((bytes + 0x4646464646464646u) | (bytes - 0x3030303030303030u)) & 0x8080808080808080u) == 0;
-}
-inline uint64_t value_of_eight(uint64_t bytes) {
-    bytes -= 0x3030303030303030u;
-    bytes = bytes * 10 + (bytes >> 8);  // pairs
-    return (((bytes & 0x000000ff000000ffu) * 0x000f424000000064u) + (((bytes >> 16) & 0x000000ff000000ffu) * 0x0000271000000001u)) >> 32;
-}
-
-// Digits from p on; mantissa may overflow, its user counts the digits. A zero byte before eight more bytes stops the
-// eight at once, so what lies behind the end of the text is never looked at.
-inline const uint8_t* digits(const uint8_t* p, const uint8_t* end, uint64_t& mantissa) {
-    while (end - p >= 8) {
-        uint64_t bytes;
-        std::memcpy(&bytes, p, 8);
-        if (!eight_digits(bytes)) break;
-        mantissa = mantissa * 100000000 + value_of_eight(bytes);
-        p += 8;
-    }
-    while (is_digit(*p)) mantissa = mantissa * 10 + (*p++ - '0');
-    return p;
-}
 
 bool exponent(const uint8_t*& p, JsonNumber& number);  // from the 'e' on
 void recount(JsonNumber& number);                      // of a number with many digits: zeros in front are none
@@ -56,6 +33,23 @@ float slow_float(const JsonNumber& number);
 
 inline constexpr double kExactPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                           1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+inline double with_sign(double value, bool negative) {
+    return std::bit_cast<double>(std::bit_cast<uint64_t>(value) | static_cast<uint64_t>(negative) << 63);
+}
+
+// 10^e for e from -kLargestPower to kLargestPower, rounded to float64.
+inline constexpr auto kPowersOfTen = [] {
+    std::array<double, 2 * kLargestPower + 1> powers{};
+    for (int e = -kLargestPower; e <= kLargestPower; ++e) {
+        const PowerOfFive& five = power_of_five(e);
+        uint64_t bits = five.high >> 11;
+        bits += five.high >> 10 & 1;  // half a unit off at most: ties are not looked at
+        const int exponent = five.exponent + 64 + e + 11 + 52 + 1023;
+        powers[static_cast<size_t>(e + kLargestPower)] = std::bit_cast<double>(bits + (static_cast<uint64_t>(exponent - 1) << 52));
+    }
+    return powers;
+}();
 
 // mantissa * 10^exponent by one multiplication with a 128-bit power (D. Lemire, "Number parsing at a gigabyte per
 // second", 2021, section 5). False in the few cases that the bits left out could decide.
@@ -80,36 +74,39 @@ inline bool quick_double(uint64_t mantissa, int power, double& value) {
 
 }  // namespace json_number
 
-// Reads a number at p and moves p behind it; false if there is none by the grammar. p must not be at the text's end.
-inline bool scan_number(const uint8_t*& p, const uint8_t* end, JsonNumber& number) {
+// Reads a number at p and returns where it ends; null if there is none by the grammar.
+inline const uint8_t* scan_number(const uint8_t* p, const uint8_t* end, JsonNumber& number) {
     number.begin = p;
     number.negative = *p == '-';
     const uint8_t* q = p + number.negative;
     const uint8_t* const first = q;
-    uint64_t mantissa = 0;
-    if (*q == '0') {
-        ++q;
-        if (is_digit(*q)) return false;  // 01
-    } else {
-        while (is_digit(*q)) mantissa = mantissa * 10 + (*q++ - '0');  // mostly few: not eight at a time
-        if (q == first) return false;
+#ifdef __SSE4_1__
+    if (end - q >= 24) {
+        if (const uint8_t* const after = json_number::short_number(q, number.mantissa, number.exponent); after != nullptr) [[likely]] {
+            number.whole = true;
+            number.end = after;
+            return after;
+        }
     }
+#endif
+    uint64_t mantissa = 0;
+    while (is_digit(*q)) mantissa = mantissa * 10 + static_cast<uint8_t>(*q++ - '0');  // mostly few
+    if (q - first != 1 && (q == first || *first == '0')) return nullptr;
     number.exponent = 0;
     ptrdiff_t count = q - first;
     if (*q == '.') {
         const uint8_t* const fraction = ++q;
         q = json_number::digits(q, end, mantissa);
-        if (q == fraction) return false;
-        number.exponent = static_cast<int>(fraction - q);
+        if (q == fraction) return nullptr;
+        number.exponent = fraction - q;
         count += q - fraction;
     }
     number.mantissa = mantissa;
     number.whole = count <= 19;
-    if ((*q | 0x20) == 'e' && !json_number::exponent(q, number)) return false;
+    if ((*q | 0x20) == 'e' && !json_number::exponent(q, number)) return nullptr;
     number.end = q;
-    p = q;
     if (!number.whole) json_number::recount(number);
-    return true;
+    return q;
 }
 
 // The nearest float64, ties to even; infinite beyond its range.
@@ -122,26 +119,31 @@ inline double to_double(const JsonNumber& number) {
             value = static_cast<double>(mantissa);
             value = number.exponent < 0 ? value / json_number::kExactPowers[-number.exponent]
                                         : value * json_number::kExactPowers[number.exponent];
-            return number.negative ? -value : value;
+            return json_number::with_sign(value, number.negative);
         }
         if (mantissa != 0 && number.exponent >= -kLargestPower && number.exponent <= kLargestPower &&
-            json_number::quick_double(mantissa, number.exponent, value))
-            return number.negative ? -value : value;
+            json_number::quick_double(mantissa, static_cast<int>(number.exponent), value))
+            return json_number::with_sign(value, number.negative);
     }
     return json_number::slow_double(number);
 }
 
 // The nearest float32, ties to even; infinite beyond its range.
 inline float to_float(const JsonNumber& number) {
-    const double value = to_double(number);
-    const auto bits = std::bit_cast<uint64_t>(value);
-    // Rounding twice errs only where the first rounding ends midway between two float32. Denormal ones have their
-    // midways elsewhere. 0x381 is the biased exponent of 2^-126.
-    const bool midway = (bits & 0x1fffffff) == 0x10000000;
-    const bool small = (bits & 0x7fffffffffffffff) < (uint64_t{0x381} << 52) && (bits << 1) != 0;
-    if (midway || small) [[unlikely]]
-        return json_number::slow_float(number);
-    return static_cast<float>(value);
+    const int64_t row = number.exponent + kLargestPower;
+    if (number.whole && static_cast<int64_t>(number.mantissa) >= 0 && row >= 0 && row <= 2 * kLargestPower) [[likely]] {
+        // mantissa, power and product are each rounded once: at most 2^-51 of the value off, 4 of a float64's last place.
+        const double near = static_cast<double>(static_cast<int64_t>(number.mantissa)) *
+                            json_number::kPowersOfTen[static_cast<size_t>(row)];
+        const auto bits = std::bit_cast<uint64_t>(near);
+        // That decides nothing unless the value lies that near to the middle between two float32. 0x381 is the biased
+        // exponent of 2^-126: below it float32 is denormal, and the middles are elsewhere.
+        const bool middle = ((bits + 8 - 0x10000000) & 0x1fffffff) <= 16;
+        const bool small = bits - 1 < (uint64_t{0x381} << 52) - 1;  // and not zero
+        if (!middle && !small) [[likely]]
+            return static_cast<float>(json_number::with_sign(near, number.negative));
+    }
+    return json_number::slow_float(number);
 }
 
 // The integer that is spelled, in any way (7, 7.0, 70e-1): false if it is none, or none from -2^63 to 2^64 - 1.

@@ -42,14 +42,14 @@ bool JsonReader::need(char byte) {
 
 bool JsonReader::need_end() {
     peek();
-    return p == end_ || fail("the end of the text");
+    return p == end_ || fail(kEnd);
 }
 
 bool JsonReader::fail(std::string_view expected) {
     if (!error_.empty()) return false;
     error_ = "offset " + std::to_string(p - begin_) + ": expected " + std::string(expected) + ", got ";
     if (p == end_) {
-        error_ += "the end of the text";
+        error_ += kEnd;
     } else if (*p > ' ' && *p < 0x7f) {
         error_ += std::string("'") + static_cast<char>(*p) + "'";
     } else {
@@ -146,7 +146,10 @@ bool JsonReader::skip_scalar() {
         case 'n': return word("null");
         default: {
             JsonNumber ignored;
-            return scan_number(p, end_, ignored) || fail("a value");
+            const uint8_t* const after = scan_number(p, end_, ignored);
+            if (after == nullptr) return fail("a value");
+            p = after;
+            return true;
         }
     }
 }
@@ -182,17 +185,17 @@ bool JsonReader::skip_value() {
 }
 
 std::string_view JsonReader::kind() {
-    switch (peek()) {
-        case '"': return "string";
-        case '{': return "object";
-        case '[': return "array";
-        case 't':
-        case 'f': return "boolean";
-        case 'n': return "null";
-        case 'N':
-        case 'I': return "number";
-        default: return *p == '-' || is_digit(*p) ? "number" : p == end_ ? "the end of the text" : "no value";
-    }
+    const auto is = [&](std::string_view word) {
+        return remaining() >= word.size() && std::memcmp(p, word.data(), word.size()) == 0;
+    };
+    const uint8_t first = peek();
+    if (first == '"') return "string";
+    if (first == '{') return "object";
+    if (first == '[') return "array";
+    if (is("true") || is("false")) return "boolean";
+    if (is("null")) return "null";
+    if (first == '-' || is_digit(first) || is("NaN") || is("Inf")) return "number";
+    return p == end_ ? kEnd : kNothing;
 }
 
 }  // namespace ovms

@@ -16,6 +16,8 @@ inline constexpr size_t kDeepestSkipped = 1000;
 
 class JsonReader {
 public:
+    static constexpr std::string_view kNothing = "no value", kEnd = "the end of the text";
+
     // text[size] must be readable, and zero.
     JsonReader(const uint8_t* text, size_t size) : p(text), begin_(text), end_(text + size) {
         if (size >= 3 && text[0] == 0xef && text[1] == 0xbb && text[2] == 0xbf) p += 3;  // a byte order mark
@@ -28,8 +30,12 @@ public:
 
     // The next byte that is no white space; zero at the end (and where a zero byte stands in the text).
     uint8_t peek() {
-        if (*p <= ' ') skip_space();
+        p = after_space(p);
         return *p;
+    }
+    static const uint8_t* after_space(const uint8_t* p) {
+        while (*p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) ++p;
+        return p;
     }
     bool take(char byte) {
         if (peek() != static_cast<uint8_t>(byte)) return false;
@@ -51,6 +57,8 @@ public:
 
     // What stands at p, in words: "number", "string", "end of the text" ...
     std::string_view kind();
+    // Whether a value begins at p, as far as its first letters tell
+    bool at_value() { return kind() != kNothing && kind() != kEnd; }
 
     // Records that the text breaks the grammar at p.
     bool fail(std::string_view expected);
@@ -59,9 +67,6 @@ public:
     const std::string& error() const { return error_; }
 
 private:
-    void skip_space() {
-        while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') ++p;
-    }
     bool escaped_string(const uint8_t* from, std::string_view& out);
     bool escape();
     bool hex4(uint32_t& unit);

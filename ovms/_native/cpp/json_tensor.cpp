@@ -119,13 +119,14 @@ void JsonTensor::start(const TensorSpec& spec) {
     leaf_ = kUnknown;
     deepest_ = 0;
     count_ = 0;
+    string_bytes_ = 0;
     error_.clear();
 }
 
 void JsonTensor::release() {
     buffer_.release();
-    if (strings_.size() > kMostKeptStrings) strings_ = {};
-    if (bytes_.capacity() > kLargestKept) bytes_ = {};
+    if (strings_.size() > kMostKeptStrings || string_bytes_ > kLargestKept) std::vector<std::string>().swap(strings_);
+    if (bytes_.capacity() > kLargestKept) std::string().swap(bytes_);
 }
 
 Dims JsonTensor::dims() const {
@@ -192,30 +193,55 @@ bool JsonTensor::elements(JsonReader& reader, size_t level) {
     return false;
 }
 
+// What run has read so far becomes known to the others.
+void JsonTensor::settle(JsonReader& reader, const uint8_t* p, uint64_t count, size_t level) {
+    reader.p = p;
+    if (level != base_) at_[level - 1] = static_cast<int64_t>(count - run_began_);
+    count_ = count;
+}
+
 template <class T>
 bool JsonTensor::run(JsonReader& reader, size_t level) {
-    const uint64_t before = count_;
-    bool more = true;
-    while (more) {
-        if ((count_ + 1) * sizeof(T) > buffer_.capacity() && !room(sizeof(T), reader.remaining() / 2 + 1)) return false;
+    // In registers, not in members: a byte that is written might be any member's for all the compiler knows.
+    const uint8_t* p = reader.p;
+    const uint8_t* const end = reader.end();
+    uint64_t count = run_began_ = count_;
+    uint64_t most = buffer_.capacity() / sizeof(T);
+    uint8_t* data = buffer_.data();
+    for (;;) {
+        if (count == most) {
+            settle(reader, p, count, level);
+            if (!room(sizeof(T), reader.remaining() / 2 + 1)) return false;
+            most = buffer_.capacity() / sizeof(T);
+            data = buffer_.data();
+        }
         T element;
         JsonNumber number;
-        reader.peek();
-        if (scan_number(reader.p, reader.end(), number)) [[likely]] {
+        p = JsonReader::after_space(p);
+        if (const uint8_t* const after = scan_number(p, end, number); after != nullptr) [[likely]] {
+            p = after;
             if (!convert_number(number, element)) {
-                if (level != base_) at_[level - 1] = static_cast<int64_t>(count_ - before);
+                settle(reader, p, count, level);
                 return refuse_number(reader, number, level, range_of<T>());
             }
-        } else if (!literal(reader, element)) {
-            if (level != base_) at_[level - 1] = static_cast<int64_t>(count_ - before);
-            return wrong(reader, level);
+        } else {
+            settle(reader, p, count, level);
+            if (!literal(reader, element)) return wrong(reader, level);
+            p = reader.p;
         }
-        std::memcpy(buffer_.data() + count_ * sizeof(T), &element, sizeof(T));
-        ++count_;
-        if (level == base_) return true;
-        if (!next(reader, level, static_cast<int64_t>(count_ - before), more)) return false;
+        std::memcpy(data + count * sizeof(T), &element, sizeof(T));
+        ++count;
+        const bool last = level == base_;
+        if (!last) {
+            p = JsonReader::after_space(p);
+            if (*p == ',') [[likely]] {
+                ++p;
+                continue;
+            }
+        }
+        settle(reader, p, count, level);
+        return last || reader.take(']') || reader.fail("',' or ']'");
     }
-    return true;
 }
 
 bool JsonTensor::strings_run(JsonReader& reader, size_t level) {
@@ -233,6 +259,7 @@ bool JsonTensor::strings_run(JsonReader& reader, size_t level) {
             if (!reader.string(text)) return false;
             element.assign(text);
         }
+        string_bytes_ += element.size();
         ++count_;
         if (level == base_) return true;
         if (!next(reader, level, static_cast<int64_t>(count_ - before), more)) return false;
@@ -262,7 +289,8 @@ bool JsonTensor::encoded(JsonReader& reader, size_t level, std::string& bytes) {
         return wrong(reader, level);
     }
     if (!reader.need(':')) return false;
-    if (reader.peek() != '"') return refuse(level, "expected base64 in \"b64\", got " + std::string(reader.kind()));
+    if (!reader.at_value()) return reader.fail("a string");
+    if (*reader.p != '"') return refuse(level, "expected base64 in \"b64\", got " + std::string(reader.kind()));
     if (!reader.string(text)) return false;
     bytes.clear();
     if (!decode_base64(text, bytes)) return refuse(level, "\"b64\" holds no base64 of the standard alphabet");
@@ -331,7 +359,7 @@ bool JsonTensor::refuse(size_t level, std::string text) {
 // What stands at p cannot be an element or an array at this level.
 bool JsonTensor::wrong(JsonReader& reader, size_t level) {
     const std::string_view kind = reader.kind();
-    if (kind == "no value" || kind == "the end of the text") return reader.fail("a value");
+    if (!reader.at_value()) return reader.fail("a value");
     const bool element = leaf_ != kUnknown ? level >= static_cast<size_t>(leaf_) : level >= deepest_;
     const std::string_view expected = !element                            ? "array"
                                       : spec_->dtype == DType::kString ? "string"

@@ -63,6 +63,7 @@ private:
 
     bool elements(JsonReader& reader, size_t level);
     template <class T> bool run(JsonReader& reader, size_t level);
+    void settle(JsonReader& reader, const uint8_t* p, uint64_t count, size_t level);
     bool strings_run(JsonReader& reader, size_t level);
     bool next(JsonReader& reader, size_t level, int64_t done, bool& more);
     bool encoded(JsonReader& reader, size_t level, std::string& bytes);
@@ -81,8 +82,10 @@ private:
     int64_t leaf_ = kUnknown;                // the level of elements: the rank
     size_t deepest_ = 0;                     // no element can stand above this level
     uint64_t count_ = 0;                     // elements so far
+    uint64_t run_began_ = 0;                 // how many there were before the innermost array that is read
     ElementBuffer buffer_;
     std::vector<std::string> strings_;       // the first count_ of them count
+    uint64_t string_bytes_ = 0;              // what they hold
     std::string bytes_;                      // of a {"b64": ...}
     std::string error_;
 };

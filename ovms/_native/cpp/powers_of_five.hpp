@@ -60,6 +60,6 @@ inline constexpr auto kTable = table();
 }  // namespace powers_of_five
 
 // For q from -kLargestPower to kLargestPower
-inline const PowerOfFive& power_of_five(int q) { return powers_of_five::kTable[static_cast<size_t>(q + kLargestPower)]; }
+constexpr const PowerOfFive& power_of_five(int q) { return powers_of_five::kTable[static_cast<size_t>(q + kLargestPower)]; }
 
 }  // namespace ovms

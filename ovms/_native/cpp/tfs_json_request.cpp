@@ -88,6 +88,7 @@ bool TfsJsonRequest::instances(JsonReader& reader) {
     const bool all_by_name = !is_encoded(reader);
     for (instance_ = 0;; ++instance_) {
         const bool by_name = reader.peek() == '{' && !is_encoded(reader);
+        if (by_name != all_by_name && !reader.at_value()) return reader.fail("a value");
         if (by_name != all_by_name)
             return refuse(place() + ": expected " + (by_name ? "no " : "") + "names as in those before");
         if (!(by_name ? named(reader) : unnamed(reader))) return false;
