@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ovms import __version__, logs
 from ovms.config import ServerConfig
-from ovms.config.assemble import cpu_extension, require_no_rest, server_config, the_model
+from ovms.config.assemble import cpu_extension, server_config, the_model
 from ovms.config.command_line import EXIT_USAGE, make_parser, options_of
 from ovms.config.environment import SERIALIZATION_FUNCTIONS, seen_variables, serialization, unknown_variables
 from ovms.config.file import read_config
@@ -70,7 +70,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _configuration(command: str, settings: Settings, environment: Mapping[str, str]) -> ServerConfig:
-    require_no_rest(settings)
     logger.debug("Serialization function: %s", SERIALIZATION_FUNCTIONS[serialization(environment)])
     if command == "model":
         return server_config(settings, [the_model(settings, logger.warning)], environment)

@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
 
 from ovms import _native
 from ovms.api.health import Health
@@ -16,6 +17,7 @@ from ovms.core.manager import Manager
 from ovms.errors import Code, ServingError
 from ovms.frontends.grpcio import GrpcFrontEnd
 from ovms.frontends.listening import check_endpoint
+from ovms.frontends.prediction import make_predict_json
 from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
@@ -30,6 +32,20 @@ SAME_SIGNAL_SECONDS: Final = 0.1
 UNLOAD_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
+
+
+class FrontEnd(Protocol):
+    """A transport; made, started and stopped once. Making it takes the port."""
+
+    @property
+    def port(self) -> int: ...
+    def start(self) -> None:
+        """Accept calls from now on."""
+        ...
+
+    def stop(self, grace: float) -> bool:
+        """Refuse new calls and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
+        ...
 
 
 class Server:
@@ -55,23 +71,18 @@ class Server:
         )
         source.connect(self._manager.set_aspired)
         self._models = ModelSet(config, source, self._manager, self._health)
-        self._front_end: GrpcFrontEnd | None = None
+        self._front_ends: dict[str, FrontEnd] = {}
         check_endpoint(config.grpc)
         if not config.wait_for_models:
-            self._front_end = self._make_front_end()
-
-    @property
-    def port(self) -> int:
-        """The gRPC port that was taken; 0 as long as none is."""
-        return self._front_end.port if self._front_end else 0
+            self._make_front_ends()
 
     def start(self, stopping: threading.Event) -> None:
         """Load the models and open the port; returns once each was tried, or when ``stopping`` is set.
 
         ServingError if nothing can be served and nothing could change that.
         """
-        if self._front_end:
-            self._front_end.start()
+        for front_end in self._front_ends.values():
+            front_end.start()
         self._models.start()
         # What is being copied at this moment gets the time of a few looks, not more.
         patience = time.monotonic() + PENDING_POLLS * max(self._config.poll_seconds, 1.0)
@@ -79,19 +90,21 @@ class Server:
             if stopping.wait(POLL_SECONDS):
                 return
         self._require_models()
-        if not self._front_end:
-            self._front_end = self._make_front_end()
-            self._front_end.start()
-        # The line that scripts wait for: from here on predictions are answered.
+        if not self._front_ends:
+            self._make_front_ends()
+            for front_end in self._front_ends.values():
+                front_end.start()
+        # The lines that scripts wait for: from here on predictions are answered. gRPC's is the last of them.
         names = [model.name for model in self._models.models()]
-        logger.info("gRPC server listens on port %d and will be serving models: %s", self.port, names)
+        for protocol, front_end in reversed(self._front_ends.items()):
+            logger.info("%s server listens on port %d and will be serving models: %s", protocol, front_end.port, names)
 
     def stop(self) -> bool:
         """Drain and unload within ``drain_seconds``; True if all came to its end, False if something still runs."""
         deadline = time.monotonic() + self._config.drain_seconds
         self._health.drain()
         self._models.stop()
-        drained = self._front_end is None or self._front_end.stop(max(0.0, deadline - time.monotonic()))
+        drained = self._stop_front_ends(deadline)
         if not drained:
             logger.warning("Requests still under way after %g s were cut off", self._config.drain_seconds)
         # No request is left to wait for, or none may be. A load that is under way cannot be told to end.
@@ -104,14 +117,38 @@ class Server:
         """Have the configuration file and the repositories looked at."""
         self._models.look_now()
 
-    def _make_front_end(self) -> GrpcFrontEnd:
-        return GrpcFrontEnd(
+    def _make_front_ends(self) -> None:
+        reload = ReloadConfig(self._models)
+        self._front_ends["gRPC"] = GrpcFrontEnd(
             self._config,
             self._registry,
             TensorFlowServing(self._registry, self._manager),
-            ReloadConfig(self._models),
+            reload,
             self._health.servicer,
         )
+        if self._config.rest.port:
+            self._front_ends["REST"] = self._make_rest(reload)
+
+    def _make_rest(self, reload: ReloadConfig) -> FrontEnd:
+        from ovms.frontends.wsgi import RestFrontEnd, rest_calls  # loads what only REST needs
+
+        calls = rest_calls(
+            make_predict_json(self._registry),
+            self._registry,
+            self._models,
+            reload,
+            self._health.servicer,
+        )
+        return RestFrontEnd(self._config.rest, calls)
+
+    def _stop_front_ends(self, deadline: float) -> bool:
+        """Stop all at once: none may take requests while another waits for its own; False if some were cut off."""
+
+        def stop(front_end: FrontEnd) -> bool:
+            return front_end.stop(max(0.0, deadline - time.monotonic()))
+
+        with ThreadPoolExecutor(max(1, len(self._front_ends)), thread_name_prefix="stop") as threads:
+            return all(list(threads.map(stop, self._front_ends.values())))
 
     def _require_models(self) -> None:
         """Go on without a model that has no version as long as a look at its folder may still find one."""

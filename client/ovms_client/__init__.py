@@ -1,4 +1,4 @@
-"""Light client for model servers with the TensorFlow Serving gRPC API: NumPy arrays in, NumPy arrays out."""
+"""Light client for model servers with the TensorFlow Serving API, gRPC or REST: NumPy arrays in, NumPy arrays out."""
 
 from .aio import AsyncClient as AsyncClient
 from .client import Client as Client

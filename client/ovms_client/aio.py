@@ -1,17 +1,20 @@
 """The client for asyncio."""
 
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TypeVar
 
 import grpc  # type: ignore[import-untyped, unused-ignore]
-import grpc.aio  # type: ignore[import-untyped, unused-ignore]
-import numpy.typing as npt
 
 from . import calls
-from .errors import InvalidArgument
+from .channels import AsyncChannel
+from .connections import AsyncConnections
+from .errors import ServerError
 from .messages import ModelMetadata, VersionStatus
+from .rest_calls import RestCalls
 from .tensors import Array
+from .url import parse
 
 T = TypeVar("T")
 
@@ -25,21 +28,21 @@ class AsyncClient:
         *,
         timeout: float | None = calls.DEFAULT_TIMEOUT,
         max_message_bytes: int = calls.DEFAULT_MAX_MESSAGE_BYTES,
-        credentials: grpc.ChannelCredentials | None = None,
+        credentials: grpc.ChannelCredentials | ssl.SSLContext | None = None,
     ) -> None:
-        target, options = calls.target(address), calls.channel_options(max_message_bytes)
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target, options)
+        url = parse(address)
+        self._calls: calls.Calls
+        self._transport: AsyncChannel | AsyncConnections
+        if url is None:
+            self._calls, self._transport = calls.GrpcCalls(), AsyncChannel(address, max_message_bytes, credentials)
         else:
-            self._channel = grpc.aio.secure_channel(target, credentials, options)
-        self._methods = {method: self._channel.unary_unary(method) for method in calls.METHODS}
+            self._calls, self._transport = RestCalls(), AsyncConnections(url, max_message_bytes, credentials)
         self._timeout = timeout
-        self._input_names: dict[tuple[str, int, str | None], str] = {}
 
     async def predict(
         self,
         model: str,
-        inputs: Mapping[str, npt.ArrayLike] | npt.ArrayLike,
+        inputs: calls.Inputs,
         *,
         version: int = 0,
         label: str | None = None,
@@ -47,19 +50,7 @@ class AsyncClient:
         timeout: calls.Timeout = ...,
     ) -> dict[str, Array]:
         """As `Client.predict`."""
-        if isinstance(inputs, Mapping):
-            return await self._run(calls.predict(model, inputs, version, label, outputs), timeout)
-        key = (model, version, label)
-        name = self._input_names.get(key)
-        if name is None:
-            name = calls.sole_input(await self.metadata(model, version, label=label, timeout=timeout))
-            self._input_names[key] = name
-        call = calls.predict(model, {name: inputs}, version, label, outputs)
-        try:
-            return await self._run(call, timeout)
-        except InvalidArgument:
-            self._input_names.pop(key, None)
-            raise
+        return await self._run(self._calls.predict(model, inputs, version, label, outputs), timeout)
 
     async def metadata(
         self,
@@ -70,15 +61,15 @@ class AsyncClient:
         timeout: calls.Timeout = ...,
     ) -> ModelMetadata:
         """As `Client.metadata`."""
-        return await self._run(calls.metadata(model, version, label), timeout)
+        return await self._run(self._calls.metadata(model, version, label), timeout)
 
     async def status(self, model: str, version: int = 0, *, timeout: calls.Timeout = ...) -> list[VersionStatus]:
         """As `Client.status`."""
-        return await self._run(calls.status(model, version), timeout)
+        return await self._run(self._calls.status(model, version), timeout)
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
-        await self._channel.close()
+        await self._transport.close()
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -88,10 +79,17 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, call: calls.Call[T], timeout: calls.Timeout) -> T:
+    async def _run(self, steps: calls.Steps[T], timeout: calls.Timeout) -> T:
         seconds = self._timeout if timeout is ... else timeout
         try:
-            reply: bytes = await self._methods[call.method](call.request, timeout=seconds)
-        except grpc.RpcError as error:
-            raise calls.translate(error) from error
-        return call.read(reply)
+            call = next(steps)
+            while True:
+                try:
+                    reply = await self._transport.send(call, seconds)
+                except ServerError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -1,14 +1,19 @@
-"""What the synchronous and the asynchronous client have in common: everything but waiting."""
+"""What a method of the client sends and makes of the replies: everything but waiting, which each client does its way.
 
-from collections.abc import Callable, Mapping, Sequence
+A method is a generator: it yields each `Call` that has to be made, is sent its reply or thrown its failure, and
+returns the method's result. One set of methods speaks gRPC (below), one REST (`rest_calls`).
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy.typing as npt
 
 from . import messages
-from .errors import DecodeError, ServerError, server_error
+from .errors import DecodeError, InvalidArgument
 from .messages import ModelMetadata, VersionStatus
 from .tensors import Array
 
@@ -26,38 +31,76 @@ DEFAULT_MAX_MESSAGE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
-    """One request, and how its reply is read."""
+class Call:
+    """One request: the path of a gRPC method or of a URL, and the message; without one it is a GET."""
 
-    method: str
-    request: bytes
-    decode: Callable[[bytes], T]
+    path: str
+    body: bytes | None
 
-    def read(self, reply: bytes) -> T:
-        """The value of a reply; raises DecodeError naming the method."""
+
+Steps: TypeAlias = Generator[Call, bytes, T]
+"""The calls that a method makes, their replies, and the method's result."""
+
+Inputs: TypeAlias = Mapping[str, npt.ArrayLike] | npt.ArrayLike
+
+
+class Calls(Protocol):
+    """The methods of a client, in the language of one API."""
+
+    def predict(
+        self, model: str, inputs: Inputs, version: int, label: str | None, outputs: Sequence[str] | None
+    ) -> Steps[dict[str, Array]]: ...
+
+    def metadata(self, model: str, version: int, label: str | None) -> Steps[ModelMetadata]: ...
+
+    def status(self, model: str, version: int) -> Steps[list[VersionStatus]]: ...
+
+
+class GrpcCalls:
+    """The methods in protobuf messages."""
+
+    def __init__(self) -> None:
+        self._input_names: dict[tuple[str, int, str | None], str] = {}
+
+    def predict(
+        self, model: str, inputs: Inputs, version: int, label: str | None, outputs: Sequence[str] | None
+    ) -> Steps[dict[str, Array]]:
+        key = (model, version, label)
+        if isinstance(inputs, Mapping):
+            named = inputs
+        else:
+            name = self._input_names.get(key)
+            if name is None:
+                name = sole_input((yield from self.metadata(model, version, label)))
+                self._input_names[key] = name
+            named = {name: inputs}
         try:
-            return self.decode(reply)
-        except DecodeError as error:
-            raise DecodeError(f"reply to {self.method}: {error}") from None
+            reply = yield Call(PREDICT, messages.encode_predict_request(model, named, version, label, outputs))
+        except InvalidArgument:
+            # A new version of the model may name its input differently: the next call asks again.
+            self._input_names.pop(key, None)
+            raise
+        with reading(PREDICT):
+            return messages.decode_predict_response(reply)
+
+    def metadata(self, model: str, version: int, label: str | None) -> Steps[ModelMetadata]:
+        reply = yield Call(METADATA, messages.encode_metadata_request(model, version, label))
+        with reading(METADATA):
+            return messages.decode_metadata_response(reply)
+
+    def status(self, model: str, version: int) -> Steps[list[VersionStatus]]:
+        reply = yield Call(STATUS, messages.encode_status_request(model, version))
+        with reading(STATUS):
+            return messages.decode_status_response(reply)
 
 
-def predict(
-    model: str,
-    inputs: Mapping[str, npt.ArrayLike],
-    version: int,
-    label: str | None,
-    outputs: Sequence[str] | None,
-) -> Call[dict[str, Array]]:
-    request = messages.encode_predict_request(model, inputs, version, label, outputs)
-    return Call(PREDICT, request, messages.decode_predict_response)
-
-
-def metadata(model: str, version: int, label: str | None) -> Call[ModelMetadata]:
-    return Call(METADATA, messages.encode_metadata_request(model, version, label), messages.decode_metadata_response)
-
-
-def status(model: str, version: int) -> Call[list[VersionStatus]]:
-    return Call(STATUS, messages.encode_status_request(model, version), messages.decode_status_response)
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Has a DecodeError say which call's reply it is about."""
+    try:
+        yield
+    except DecodeError as error:
+        raise DecodeError(f"reply to {path}: {error}") from None
 
 
 def sole_input(model: ModelMetadata) -> str:
@@ -66,25 +109,3 @@ def sole_input(model: ModelMetadata) -> str:
         names = ", ".join(map(repr, sorted(model.inputs))) or "none"
         raise ValueError(f"one array is not enough for model {model.name!r} with the inputs: {names}; pass a mapping")
     return next(iter(model.inputs))
-
-
-def target(address: str) -> str:
-    """`address` as gRPC takes it; raises ValueError for what cannot be one."""
-    if address.lower().startswith(("http://", "https://")):
-        raise ValueError(f'{address!r}: REST is not supported yet by this client version; use "host:port" of gRPC')
-    if not address:
-        raise ValueError('the address is empty; use "host:port"')
-    return address
-
-
-def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
-    """Channel options for messages of up to `max_message_bytes` both ways; gRPC's own limit is 4 MiB."""
-    return [
-        ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.max_receive_message_length", max_message_bytes),
-    ]
-
-
-def translate(error: Any) -> ServerError:
-    """The client's exception for a ``grpc.RpcError`` that ended a call."""
-    return server_error(error.code().name, error.details())

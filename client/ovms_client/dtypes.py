@@ -41,8 +41,13 @@ ELEMENT_TYPES: tuple[ElementType, ...] = (
 STRING = 7
 STRING_NAME = "string"
 
+# TensorFlow's names that are not "DT_" and NumPy's.
+_OTHER_NAMES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16", "DT_STRING": STRING_NAME}
+
 BY_NUMBER = {element.number: element for element in ELEMENT_TYPES}
 BY_NAME = {element.name: element for element in ELEMENT_TYPES}
+BY_ENUM_NAME = {f"DT_{name.upper()}": name for name in BY_NAME} | _OTHER_NAMES
+"""NumPy's name, or "string", for the names of DataType's values."""
 
 
 def type_name(number: int) -> str:

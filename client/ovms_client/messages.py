@@ -1,6 +1,6 @@
 """Requests and replies of the TensorFlow Serving API, as bytes and as Python values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy.typing as npt
@@ -112,12 +112,17 @@ def encode_status_request(model: str, version: int = 0) -> bytes:
     return _model_spec(model, version, None)
 
 
-def _model_spec(model: str, version: int, label: str | None) -> bytes:
-    """The model_spec field, which is number 1 in every request; version 0 is left out."""
+def check_choice(version: int, label: str | None) -> None:
+    """Raise ValueError for a version that cannot be, and for one beside a label."""
     if version and label is not None:
         raise ValueError("a model is asked for by version or by label, not by both")
     if not 0 <= version <= _MAX_VERSION:
         raise ValueError(f"version {version} is not a positive 64-bit number")
+
+
+def _model_spec(model: str, version: int, label: str | None) -> bytes:
+    """The model_spec field, which is number 1 in every request; version 0 is left out."""
+    check_choice(version, label)
     spec = _string(1, model)
     if version:
         spec += wire.delimited(2, wire.integer(1, version))
@@ -155,8 +160,14 @@ def decode_metadata_response(data: bytes) -> ModelMetadata:
     signatures = _entries(wire.Message(packed), 1)
     if not signatures:
         return ModelMetadata(name, version)
-    key = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else next(iter(signatures))
+    key = chosen_signature(signatures)
     return ModelMetadata(name, version, key, _tensor_infos(signatures[key], 1), _tensor_infos(signatures[key], 2))
+
+
+def chosen_signature(signatures: Iterable[str]) -> str:
+    """The default signature if it is among these, else the first."""
+    names = list(signatures)
+    return _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in names else names[0]
 
 
 def _tensor_infos(signature: wire.Message, number: int) -> dict[str, TensorInfo]:

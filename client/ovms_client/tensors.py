@@ -48,7 +48,7 @@ def encode_tensor(value: npt.ArrayLike) -> EncodedTensor:
     Python numbers get NumPy's default dtypes (int64, float64). Raises TypeError for dtypes that have no
     counterpart in TensorProto and for arrays that mix strings with other things.
     """
-    array = _as_array(value)
+    array = as_array(value)
     if array.dtype.kind in "OUST":
         return _encode_strings(array)
     element = BY_NAME.get(array.dtype.name)
@@ -63,7 +63,7 @@ def encode_tensor(value: npt.ArrayLike) -> EncodedTensor:
     return EncodedTensor([head, content], len(head) + content.nbytes, len(head), alignment)
 
 
-def _as_array(value: npt.ArrayLike) -> Array:
+def as_array(value: npt.ArrayLike) -> Array:
     """`value` as an array; str and bytes in lists become objects, as NumPy's S dtype drops trailing NULs."""
     leaf: Any = value
     while isinstance(leaf, list | tuple) and leaf:

@@ -16,6 +16,24 @@ from ovms.protos import tensorflow_serving as messages
 METADATA_FIELD: Final = "signature_def"
 SIGNATURE_NAME: Final = "serving_default"
 METHOD_NAME: Final = "tensorflow/serving/predict"
+DATA_TYPES: Final = {
+    0: "DT_INVALID",
+    1: "DT_FLOAT",
+    2: "DT_DOUBLE",
+    3: "DT_INT32",
+    4: "DT_UINT8",
+    5: "DT_INT16",
+    6: "DT_INT8",
+    7: "DT_STRING",
+    9: "DT_INT64",
+    10: "DT_BOOL",
+    14: "DT_BFLOAT16",
+    17: "DT_UINT16",
+    19: "DT_HALF",
+    22: "DT_UINT32",
+    23: "DT_UINT64",
+}
+"""tensorflow.DataType, as far as models have them: the number in messages -> the name in JSON."""
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +134,13 @@ def _parse(message: Any, data: bytes) -> Any:
         raise ServingError(Code.INVALID_ARGUMENT, f"{message.DESCRIPTOR.name} cannot be parsed: {error}") from None
 
 
+def tensor_info_name(tensor: TensorSpec) -> str:
+    """The name of a tensor in TensorFlow's graphs, which know the model's own name and the number of an output."""
+    return f"{tensor.tensor_name}:0"
+
+
 def _describe(tensor: TensorSpec, info: Any) -> None:
-    info.name = f"{tensor.tensor_name}:0"
+    info.name = tensor_info_name(tensor)
     info.dtype = tensor.tf_dtype
     if tensor.shape is None:
         info.tensor_shape.unknown_rank = True

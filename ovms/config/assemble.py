@@ -6,7 +6,7 @@ from ovms.config.environment import default_cpu_extension, serialization
 from ovms.config.model import build_model
 from ovms.config.options import MODEL_OPTIONS
 from ovms.config.settings import Settings
-from ovms.config.values import GrpcConfig, ModelConfig, ServerConfig, default_grpc_workers
+from ovms.config.values import Cors, GrpcConfig, ModelConfig, RestConfig, ServerConfig, default_grpc_workers
 from ovms.errors import ConfigError
 
 
@@ -22,28 +22,33 @@ def cpu_extension(settings: Settings) -> str | None:
     return given or default_cpu_extension()
 
 
-def require_no_rest(settings: Settings) -> None:
-    """Refuse a port for REST; ConfigError."""
-    if settings["rest_port"] > 0:
-        place = settings.place("rest_port")
-        raise ConfigError(f"{place}: this version has no REST, only gRPC; leave the option out or set it to 0")
-
-
 def server_config(
     settings: Settings, models: Sequence[ModelConfig], environment: Mapping[str, str], config_path: str | None = None
 ) -> ServerConfig:
     """Everything a server is told; ConfigError that names the option or variable that is wrong."""
-    require_no_rest(settings)
-    workers = [default_grpc_workers(model.nireq, model.max_queue) for model in models]
+    workers = max([default_grpc_workers(0), *(default_grpc_workers(m.nireq, m.max_queue) for m in models)])
     grpc = GrpcConfig(
         port=settings["port"],
         bind_address=settings["grpc_bind_address"],
-        workers=settings["grpc_workers"] or max([default_grpc_workers(0), *workers]),
+        workers=settings["grpc_workers"] or workers,
     )
+    rest = RestConfig(
+        port=settings["rest_port"],
+        bind_address=settings["rest_bind_address"],
+        workers=settings["rest_workers"] or workers,
+        engine=settings["rest_engine"],
+        max_body_bytes=settings["rest_max_body_bytes"],
+        timeout_seconds=settings["rest_timeout_seconds"],
+        read_timeout_seconds=settings["rest_read_timeout_seconds"],
+        cors=Cors(settings["allowed_origins"], settings["allowed_methods"], settings["allowed_headers"]),
+    )
+    if rest.port and rest.port == grpc.port:
+        raise ConfigError(f"{settings.place('rest_port')}: {rest.port} is the port of gRPC; expected another one")
     return ServerConfig(
         models=tuple(models),
         config_path=config_path,
         grpc=grpc,
+        rest=rest,
         poll_seconds=settings["file_system_poll_wait_seconds"],
         load_threads=settings["load_threads"],
         cache_dir=settings["cache_dir"],

@@ -13,7 +13,7 @@ from ovms.errors import ConfigError
 EXIT_USAGE: Final = 2
 
 DESCRIPTION: Final = """\
-Serves models through OpenVINO to any client of the TensorFlow Serving gRPC API."""
+Serves models through OpenVINO to any client of the TensorFlow Serving API, gRPC and REST."""
 
 EXAMPLE: Final = """\
 a worked example:
@@ -21,9 +21,9 @@ a worked example:
        /models/resnet/1/model.xml
        /models/resnet/1/model.bin
   2. Start the server:
-       ovms model --model_name resnet --model_path /models/resnet --port 9000
+       ovms model --model_name resnet --model_path /models/resnet --port 9000 --rest_port 8000
   3. Wait for the line "gRPC server listens on port 9000", then ask for the model "resnet"
-     at localhost:9000.
+     at localhost:9000, or: curl localhost:8000/v1/models/resnet/metadata
 
 several models, in a file /models/config.json:
   {"model_config_list": [

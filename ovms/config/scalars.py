@@ -102,6 +102,14 @@ def seconds(value: object) -> float:
     return _within_reason(number)
 
 
+def positive_seconds(value: object) -> float:
+    """Read a duration in seconds, more than 0."""
+    number = finite(value)
+    if number is None or number <= 0:
+        raise UnfitError("a number of seconds, more than 0")
+    return _within_reason(number)
+
+
 def pause(value: object) -> float:
     """Read a pause in seconds; 0 and negative numbers are allowed, and mean never."""
     number = finite(value)
@@ -158,6 +166,16 @@ def path(value: object) -> str:
     except UnicodeEncodeError:
         raise UnfitError("a path that a file can have") from None
     return read
+
+
+def word_list(value: object) -> tuple[str, ...]:
+    """Read words with commas between them; ``*`` stands alone."""
+    found = tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else ()
+    if not all(word.isascii() and word.isprintable() and word and " " not in word for word in found) or not found:
+        raise UnfitError("a list of words with commas between them, or *")
+    if "*" in found and len(found) > 1:
+        raise UnfitError("either * or a list without it")
+    return found
 
 
 def choice(*words: str) -> Callable[[object], str]:

@@ -3,8 +3,19 @@
 from typing import Final
 
 from ovms.config.options import Option, switch
-from ovms.config.scalars import choice, path, pause, port, rest_port, seconds, text, whole_number
-from ovms.config.values import GrpcConfig, ServerConfig
+from ovms.config.scalars import (
+    choice,
+    path,
+    pause,
+    port,
+    positive_seconds,
+    rest_port,
+    seconds,
+    text,
+    whole_number,
+    word_list,
+)
+from ovms.config.values import GrpcConfig, RestConfig, ServerConfig
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "ERROR")
 
@@ -21,6 +32,42 @@ LOG_OPTIONS: Final = (
            "FORMAT", "text"),
 )  # fmt: skip
 
+REST_OPTIONS: Final = (
+    Option("rest_port", rest_port, "REST port; 0 (the default): no REST", "PORT", RestConfig.port),
+    Option(
+        "rest_bind_address", text,
+        f"address to listen on (default {RestConfig.bind_address}, which is every IPv4 and IPv6 address)",
+        "ADDRESS", RestConfig.bind_address,
+    ),
+    Option("rest_workers", whole_number(1), "threads for REST requests (default: as --grpc_workers)"),
+    Option(
+        "rest_engine", choice("cheroot", "meinheld"),
+        f"the HTTP server: cheroot, or meinheld if it is installed, which computes one request at a time (default "
+        f"{RestConfig.engine})", "NAME", RestConfig.engine,
+    ),
+    Option(
+        "rest_max_body_bytes", whole_number(1),
+        f"largest body of a request, also when it is unpacked (default {RestConfig.max_body_bytes})",
+        default=RestConfig.max_body_bytes,
+    ),
+    Option(
+        "rest_timeout_seconds", seconds,
+        f"how long a prediction may take whose request has no X-Request-Timeout (default "
+        f"{RestConfig.timeout_seconds:g}: any time)", "S", RestConfig.timeout_seconds,
+    ),
+    Option(
+        "rest_read_timeout_seconds", positive_seconds,
+        f"how long a request may take to arrive, or an answer to be taken, besides a second for each MiB (default "
+        f"{RestConfig.read_timeout_seconds:g})", "S", RestConfig.read_timeout_seconds,
+    ),
+    Option(
+        "allowed_origins", word_list, "origins whose pages may use REST (CORS), comma-separated, or * (default: none)",
+        "LIST", (),
+    ),
+    Option("allowed_methods", word_list, "methods that those pages may use, or * (the default)", "LIST", ("*",)),
+    Option("allowed_headers", word_list, "headers that those pages may send, or * (the default)", "LIST", ("*",)),
+)  # fmt: skip
+
 SERVER_OPTIONS: Final = (
     Option("port", port, f"gRPC port (default {GrpcConfig.port}); 0 takes any free one", "PORT", GrpcConfig.port),
     Option(
@@ -33,8 +80,7 @@ SERVER_OPTIONS: Final = (
         "threads for gRPC requests; each waits for an infer request and its result, so fewer than --nireq "
         "leave some idle (default: two per core, at least 4, and enough for --nireq and --max_queue)",
     ),
-    Option("rest_port", rest_port, "only 0: this version has no REST", "PORT", 0),
-    Option("rest_workers", whole_number(1), "accepted, without effect: there is no REST", default=1),
+    *REST_OPTIONS,
     switch("strict_dtypes", "refuse inputs of another dtype than the model's, instead of converting them"),
     Option(
         "file_system_poll_wait_seconds", pause,

@@ -9,6 +9,7 @@ from ovms.core.version_policy import Latest, VersionPolicy
 
 Serialization = Literal["make_tensor_proto", "append_array"]
 LogFormat = Literal["text", "json"]
+RestEngine = Literal["cheroot", "meinheld"]
 
 AUTO: Final = "auto"
 ONLY_INPUT: Final = ""
@@ -116,6 +117,48 @@ class GrpcConfig:
 
 
 @dataclass(frozen=True)
+class Cors:
+    """What pages of other origins may do; nothing as long as ``origins`` is empty."""
+
+    origins: tuple[str, ...] = ()
+    """Origins such as ``https://example.org``; ``*`` alone means every one."""
+
+    methods: tuple[str, ...] = ("*",)
+    """Methods that a page may use; ``*`` alone means those that the path has."""
+
+    headers: tuple[str, ...] = ("*",)
+    """Headers that a page may send; ``*`` alone means those that it asks for."""
+
+
+@dataclass(frozen=True)
+class RestConfig:
+    """The REST end point."""
+
+    port: int = 0
+    """TCP port; 0: there is no REST."""
+
+    bind_address: str = "::"
+    """Address to listen on; ``::`` means every IPv6 and IPv4 address."""
+
+    workers: int = 4
+    """Threads that answer requests; more are made while all of them wait."""
+
+    engine: RestEngine = "cheroot"
+    """The HTTP server."""
+
+    max_body_bytes: int = 1024**3
+    """Largest body of a request, both as it is sent and unpacked."""
+
+    timeout_seconds: float = 0.0
+    """How long a prediction may take that says nothing about it; 0: as long as it likes."""
+
+    read_timeout_seconds: float = 30.0
+    """How long a request may take to arrive, besides a second for each MiB of it."""
+
+    cors: Cors = field(default_factory=Cors)
+
+
+@dataclass(frozen=True)
 class ServerConfig:
     """Everything a server is told."""
 
@@ -127,6 +170,9 @@ class ServerConfig:
 
     grpc: GrpcConfig = field(default_factory=GrpcConfig)
     """The gRPC end point."""
+
+    rest: RestConfig = field(default_factory=RestConfig)
+    """The REST end point."""
 
     poll_seconds: float = 1.0
     """Pause between looks at the model repositories and at ``config_path``; 0 or less: looked at once, at the start."""

@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Callable
 
-from ovms._native import CallTrace, ClientLeft, Registry, predict
+from ovms._native import CallTrace, ClientLeft, Registry, predict, predict_json
 from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError
 
 Predict = Callable[[bytes, float | None, ClientLeft | None], bytes]
 """A PredictRequest, the seconds it may wait and whether somebody waits -> a PredictResponse; or a ServingError."""
+
+PredictJson = Callable[[str, int, str | None, bytes, float | None], bytes]
+"""Name, version (0: the highest), label, the JSON of a request and the seconds it may take -> the answer's JSON."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +34,35 @@ def make_predict(registry: Registry, config: ServerConfig) -> Predict:
                 registry, request, timeout, left, typed_lists=typed_lists, strict_dtypes=strict_dtypes, trace=_log_steps
             )
         except ServingError as error:
-            if error.code is Code.NOT_FOUND:
-                # "... Specific(NAME, VERSION)" becomes the ancestor's "NAME - VERSION"
-                name, _, version = error.message.partition("Specific(")[2].rstrip(")").rpartition(", ")
-                logger.debug("PREDICT, invalid model spec from request, %s - %s", name, version)
-            else:
-                logger.debug("PREDICT, refused with %s: %s", error.code.name, error.message)
+            _log_refusal(error)
             raise
 
     return traced if logger.isEnabledFor(logging.DEBUG) else quiet
+
+
+def make_predict_json(registry: Registry) -> PredictJson:
+    """The call on bodies of REST, with the same lines."""
+
+    def quiet(name: str, version: int, label: str | None, body: bytes, timeout: float | None) -> bytes:
+        return predict_json(registry, name, version, label, body, timeout)
+
+    def traced(name: str, version: int, label: str | None, body: bytes, timeout: float | None) -> bytes:
+        try:
+            return predict_json(registry, name, version, label, body, timeout, trace=_log_steps)
+        except ServingError as error:
+            _log_refusal(error)
+            raise
+
+    return traced if logger.isEnabledFor(logging.DEBUG) else quiet
+
+
+def _log_refusal(error: ServingError) -> None:
+    if error.code is Code.NOT_FOUND:
+        # "... Specific(NAME, VERSION)" becomes the ancestor's "NAME - VERSION"
+        name, _, version = error.message.partition("Specific(")[2].rstrip(")").rpartition(", ")
+        logger.debug("PREDICT, invalid model spec from request, %s - %s", name, version)
+    else:
+        logger.debug("PREDICT, refused with %s: %s", error.code.name, error.message)
 
 
 def _log_steps(call: CallTrace) -> None:

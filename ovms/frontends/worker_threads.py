@@ -1,4 +1,4 @@
-"""The threads that answer gRPC calls."""
+"""The threads that answer calls."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ IDLE_SECONDS: Final = 10.0
 
 
 class WorkerThreads(Executor):
-    """Daemon threads behind a queue, for grpcio, which looks at no result.
+    """Daemon threads behind a queue, for front ends that look at no result, as grpcio.
 
     There are as many as asked for, and more while all of them wait: a thread keeps its call until an infer request is
     free, so with a fixed number the calls of one slow model would keep out those of all others, and no model's own
@@ -28,8 +28,12 @@ class WorkerThreads(Executor):
     a global lock to do so. In three trials on the null model a call cost 1, 17 and 19 % less CPU without them.
     """
 
-    def __init__(self, threads: int, most: int = MOST_THREADS) -> None:
-        """Start ``threads``; there will never be more than ``most`` (or ``threads``, if that is more)."""
+    def __init__(self, threads: int, most: int = MOST_THREADS, name: str = "grpc") -> None:
+        """Start ``threads``; there will never be more than ``most`` (or ``threads``, if that is more).
+
+        ``name`` is what the names of the threads begin with.
+        """
+        self._name = name
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._most = max(threads, most)
         self._taken = 0  # calls so far; only compared with itself, so a lost count does no harm
@@ -40,7 +44,7 @@ class WorkerThreads(Executor):
         self._queued = threading.Event()
         for _ in range(threads):
             self._start(None)
-        threading.Thread(target=self._watch, name="grpc-watch", daemon=True).start()
+        threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True).start()
 
     @property
     def count(self) -> int:
@@ -71,7 +75,7 @@ class WorkerThreads(Executor):
             if self._closed or self._count >= self._most:
                 return
             self._count += 1
-            name = f"grpc-{self._count}"
+            name = f"{self._name}-{self._count}"
         threading.Thread(target=self._run, args=(patience,), name=name, daemon=True).start()
 
     def _watch(self) -> None:
@@ -92,7 +96,7 @@ class WorkerThreads(Executor):
             while (work := self._queue.get(timeout=patience)) is not None:
                 self._taken += 1
                 function, args = work
-                function(*args)  # grpcio's own function, which lets no exception out
+                function(*args)  # a front end's own function, which lets no exception out
                 # Not kept until the next call: a request can be large.
                 del function, args, work
                 # Steady calls wake each thread now and then, so that none would ever be idle for long.

@@ -18,6 +18,7 @@ from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "client"))
+sys.path.append(str(Path(__file__).parents[1] / "server"))
 
 SERVICES = {
     "tensorflow.serving.PredictionService": ("Predict", "GetModelMetadata"),
@@ -34,6 +35,8 @@ class Server:
     """
 
     address: str = ""
+    refused: str = ""
+    """Status code with which every Predict ends while it is set."""
     requests: list[tuple[str, Any]] = field(default_factory=list)
     """Method and parsed request of every call."""
     released: threading.Event = field(default_factory=threading.Event)
@@ -49,6 +52,8 @@ class Server:
         name = request.model_spec.name
         if name.startswith("code:"):
             context.abort(grpc.StatusCode[name[5:]], f"refused {name}")
+        if self.refused and method == "Predict":
+            context.abort(grpc.StatusCode[self.refused], "refused")
         if name == "slow":
             self.released.wait(5)
         if name == "garbage":

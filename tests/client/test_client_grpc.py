@@ -135,8 +135,8 @@ def test_malformed_reply(server: Any, run: Run) -> None:
         run(server.address, "predict", "garbage", {})
 
 
-@pytest.mark.parametrize("address", ["http://localhost:9001", "HTTPS://host/v1", ""])
-def test_addresses_that_are_not_grpc(run: Run, address: str) -> None:
+@pytest.mark.parametrize("address", ["http://", "http://a:b", "http://u@host:1", "https://host/?x", "HTTP://h/#f", ""])
+def test_addresses_that_are_none(run: Run, address: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         run(address, "status", "echo")
 
@@ -178,10 +178,14 @@ def test_one_array_asks_again_after_an_invalid_argument(server: Any, monkeypatch
     assert asyncio.run(call()) == ["GetModelMetadata", "Predict", "Predict", "Predict"]
     server.requests.clear()
     with Client(server.address) as client:
-        client._input_names[("code:INVALID_ARGUMENT", 0, None)] = "x"
+        client.predict("echo", 1.0)
+        monkeypatch.setattr(server, "refused", "INVALID_ARGUMENT")
         with pytest.raises(errors.InvalidArgument):
-            client.predict("code:INVALID_ARGUMENT", 1.0)
-        assert not client._input_names
+            client.predict("echo", 1.0)
+        monkeypatch.undo()
+        client.predict("echo", 1.0)
+    methods = [method for method, _ in server.requests]
+    assert methods == ["GetModelMetadata", "Predict", "Predict", "GetModelMetadata", "Predict"]
 
 
 def test_asyncio_calls_run_side_by_side(server: Any) -> None:

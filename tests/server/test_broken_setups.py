@@ -156,7 +156,11 @@ def outside(place: Path) -> dict[str, tuple[tuple[str, ...], dict[str, str], int
         "port": ((*good[:3], "--port", "70000"), {}, 2, "argument --port: '70000' is not a port number"),
         "port variable": (good[:3], {"OVMS_PORT": "http"}, 1, "OVMS_PORT: 'http' is not a port number, 0 to 65535"),
         "address": ((*good, "--grpc_bind_address", "192.0.2.1"), {}, 1, "--grpc_bind_address: 192.0.2.1"),
-        "REST": ((*good, "--rest_port", "8000"), {}, 1, "--rest_port: this version has no REST"),
+        "REST": ((*good, "--rest_engine", "nginx"), {}, 2, "--rest_engine: 'nginx' is not one of cheroot, meinheld"),
+        "REST port": (good, {"OVMS_REST_PORT": "http"}, 1, "OVMS_REST_PORT: 'http' is not"),
+        "REST address": (
+            (*good, "--rest_port", "8000", "--rest_bind_address", "192.0.2.1"), {}, 1, "--rest_bind_address: 192.0.2.1",
+        ),
         "polls": (good, {"FILE_SYSTEM_POLL_WAIT_SECONDS": "often"}, 1, "FILE_SYSTEM_POLL_WAIT_SECONDS: 'often' is not"),
         "log path": (good, {"LOG_PATH": "/no/such/log"}, 1, "LOG_PATH: /no/such/log: cannot be written"),
         "log path option": ((*good, "--log_path", str(place)), {}, 1, f"--log_path: {place}: cannot be written"),

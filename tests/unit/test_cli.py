@@ -12,9 +12,11 @@ from ovms import __version__, cli
 from ovms.config import (
     AUTO,
     ONLY_INPUT,
+    Cors,
     GrpcConfig,
     ModelConfig,
     Preprocessing,
+    RestConfig,
     ServerConfig,
     default_grpc_workers,
 )
@@ -107,6 +109,10 @@ def test_every_option(parsed: Callable[..., ServerConfig]) -> None:
         *("--port", "9001", "--grpc_bind_address", "127.0.0.1", "--grpc_workers", "3", "--nireq", "7"),
         *("--target_device", "MULTI:GPU,CPU", "--plugin_config", '{"CPU_THREADS_NUM": 2}'),
         *("--model_version_policy", '{"specific": {"versions": [1, 3]}}', "--strict_dtypes", "--drain_seconds", "1.5"),
+        *("--rest_port", "8001", "--rest_bind_address", "::1", "--rest_workers", "5", "--rest_engine", "meinheld"),
+        *("--rest_max_body_bytes", "1000", "--rest_timeout_seconds", "0.5", "--rest_read_timeout_seconds", "7"),
+        *("--allowed_origins", "https://a.example,https://b.example", "--allowed_methods", "GET"),
+        *("--allowed_headers", "X-One, X-Two"),
     )
     model = ModelConfig(
         name="m",
@@ -117,7 +123,9 @@ def test_every_option(parsed: Callable[..., ServerConfig]) -> None:
         plugin_config={"INFERENCE_NUM_THREADS": "2"},
     )
     grpc = GrpcConfig(port=9001, bind_address="127.0.0.1", workers=3)
-    assert config == ServerConfig(models=(model,), grpc=grpc, strict_dtypes=True, drain_seconds=1.5)
+    cors = Cors(("https://a.example", "https://b.example"), ("GET",), ("X-One", "X-Two"))
+    rest = RestConfig(8001, "::1", 5, "meinheld", 1000, 0.5, 7, cors)
+    assert config == ServerConfig(models=(model,), grpc=grpc, rest=rest, strict_dtypes=True, drain_seconds=1.5)
 
 
 def test_every_new_option(parsed: Callable[..., ServerConfig], tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ def test_every_new_option(parsed: Callable[..., ServerConfig], tmp_path: Path) -
         ),
     )  # fmt: skip
     assert config == ServerConfig(
-        models=config.models, grpc=config.grpc, poll_seconds=-1, load_threads=2, cache_dir="/cache",
+        models=config.models, grpc=config.grpc, rest=config.rest, poll_seconds=-1, load_threads=2, cache_dir="/cache",
         cpu_extension="/x.so", wait_for_models=True, log_level="ERROR", log_path=log, log_format="json",
     )  # fmt: skip
 
@@ -287,7 +295,7 @@ def test_usage_errors(arguments: list[str], message: str, capsys: pytest.Capture
             1,
             'error: --model_version_policy: ModelVersionPolicy {"latest": {"num_versions": 0}} is not valid. "num_',
         ),
-        ([*MODEL, "--rest_port", "8000"], 1, "error: --rest_port: this version has no REST, only gRPC"),
+        ([*MODEL, "--rest_engine", "nginx"], 2, "error: argument --rest_engine: 'nginx' is not one of cheroot, mei"),
         (
             ["model", "--model_name", "m", "--model_path", "/no/such/place"],
             1,

@@ -83,9 +83,9 @@ def test_everything_by_variables(tmp_path: Path) -> None:
         ),
         (
             ("config", "--config_path", "{file}"),
-            {"OVMS_REST_PORT": "8000"},
+            {"OVMS_REST_ENGINE": "nginx"},
             1,
-            "error: OVMS_REST_PORT: this version has no REST, only gRPC; leave the option out or set it to 0",
+            "error: OVMS_REST_ENGINE: 'nginx' is not one of cheroot, meinheld",
         ),
         (("config", "--config_path", "{file}"), {"OVMS_LOG_FORMAT": "xml"}, 1, "error: OVMS_LOG_FORMAT: 'xml' is not"),
         (

@@ -1,0 +1,74 @@
+"""The REST front end: the application of ``api.rest`` on one of the WSGI servers."""
+
+import time
+from typing import Any, Final, Protocol
+
+from ovms.api.rest import PredictJson, RestCalls, make_rest_app
+from ovms.api.rest_config import ConfigPages, Configured, ReloadCall
+from ovms.api.rest_health import HealthPages
+from ovms.api.rest_models import ModelPages
+from ovms.api.tfs import Models
+from ovms.config import RestConfig
+from ovms.frontends.status import HTTP_STATUS
+from ovms.frontends.wsgi_sockets import listen
+
+REFUSAL_SECONDS: Final = 0.05
+"""How long requests are answered with 503 before connections end: clients that keep one open learn of it that way."""
+
+
+class WsgiServer(Protocol):
+    """An HTTP server for an application; made with sockets that listen, started and stopped once."""
+
+    def start(self) -> None:
+        """Accept connections from now on; returns at once."""
+        ...
+
+    def stop(self, grace: float) -> bool:
+        """Accept no more connections and let requests end, at most ``grace`` seconds; False if some were cut off."""
+        ...
+
+
+def rest_calls(
+    predict: PredictJson, registry: Models, configured: Configured, reload: ReloadCall, health_servicer: Any
+) -> RestCalls:
+    """What the application calls, of the parts of a server."""
+    return RestCalls(
+        predict,
+        ModelPages(registry, configured, lambda: [model.name for model in configured.models()]),
+        ConfigPages(configured, reload),
+        HealthPages(health_servicer, configured),
+    )
+
+
+class RestFrontEnd:
+    """The REST end point; made, started and stopped once. Making it takes the port."""
+
+    def __init__(self, rest: RestConfig, calls: RestCalls) -> None:
+        """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
+        self._stopping = False
+        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping)
+        self._server, self.port = _make_server(application, rest)
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        self._server.start()
+
+    def stop(self, grace: float) -> bool:
+        """Refuse new requests and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
+        self._stopping = True
+        time.sleep(REFUSAL_SECONDS)
+        return self._server.stop(grace)
+
+
+def _make_server(application: Any, rest: RestConfig) -> tuple[WsgiServer, int]:
+    """The server and the port that it has."""
+    if rest.engine == "meinheld":
+        from ovms.frontends.wsgi_meinheld import MeinheldServer
+
+        # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.
+        sockets = listen(rest, ipv6=False)
+        return MeinheldServer(application, sockets, rest), sockets[0].getsockname()[1]
+    from ovms.frontends.wsgi_cheroot import CherootServer
+
+    sockets = listen(rest)
+    return CherootServer(application, sockets, rest), sockets[0].getsockname()[1]

@@ -1,0 +1,199 @@
+"""A WSGI server on cheroot, with connections, threads and an end of its own.
+
+cheroot reads requests and keeps the rules of HTTP. What it does not have: a thread is taken by a request, not by a
+connection that says nothing; more threads are made while all of them wait; and a stop that lets every request it has
+taken come to its end.
+"""
+
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from cheroot import wsgi
+
+from ovms.config import RestConfig
+from ovms.frontends.worker_threads import WorkerThreads
+from ovms.frontends.wsgi_http import Connection, Gateway
+
+IDLE_SECONDS: Final = 75.0
+"""How long a connection without a request stays open: longer than load balancers keep theirs, which is a minute."""
+
+AT_ONCE_SECONDS: Final = 0.001
+"""How long a thread that has nothing else to do waits for the connection's next request."""
+
+LOOK_SECONDS: Final = 1.0
+"""Pause between looks for connections that were idle for too long."""
+
+LAST_SECONDS: Final = 0.2
+"""How long the requests that came last have to be refused, even if no time is given."""
+
+LARGEST_HEADERS: Final = 1 << 16
+FULL_SECONDS: Final = 0.05
+"""Pause after the process could open no more files."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Cheroot(wsgi.Server):
+    def __init__(self, address: Any, application: Any) -> None:
+        super().__init__(address, application)
+        self.gateway = Gateway
+        self.software = "ovms"
+        self.max_request_header_size = LARGEST_HEADERS
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        logger.log(level, "REST: %s", msg, exc_info=traceback)
+
+
+class CherootServer:
+    """Serves an application on sockets that listen."""
+
+    def __init__(self, application: Any, sockets: Sequence[socket.socket], rest: RestConfig) -> None:
+        # Only asked for its settings and for the application: what it would do itself is below.
+        self._cheroot = _Cheroot(sockets[0].getsockname()[:2], application)
+        self._read_seconds = rest.read_timeout_seconds
+        self._sockets = list(sockets)
+        self._threads = rest.workers
+        self._workers = WorkerThreads(rest.workers, name="rest")
+        self._selector = selectors.DefaultSelector()
+        self._guard = threading.Lock()  # of the selector's own tables, and of all below
+        self._busy: set[Connection] = set()
+        self._freed = threading.Condition(self._guard)
+        self._closing = False
+        self._full: int | None = None  # the last reason for which a connection could not be accepted
+        self._waked, self._waker = socket.socketpair()
+        self._loop = threading.Thread(target=self._run, name="rest", daemon=True)
+
+    def start(self) -> None:
+        """Accept connections from now on; returns at once."""
+        for listening in (*self._sockets, self._waked):
+            self._selector.register(listening, selectors.EVENT_READ)
+        self._loop.start()
+
+    def stop(self, grace: float) -> bool:
+        """Let requests end, at most ``grace`` seconds, then close all connections; False if some were cut off.
+
+        New requests are taken until then, for the application to refuse: a client learns more from that than from a
+        port that is closed.
+        """
+        deadline = time.monotonic() + grace
+        taken = self._stop_reading()
+        with self._guard:
+            self._freed.wait_for(lambda: self._busy.isdisjoint(taken), grace)
+            self._closing = True
+        self._waker.send(b"!")
+        self._loop.join()
+        self._stop_reading()
+        with self._guard:
+            finished = self._freed.wait_for(lambda: not self._busy, max(LAST_SECONDS, deadline - time.monotonic()))
+            left = list(self._busy)
+        for connection in left:
+            connection.abort()
+        self._workers.shutdown(wait=False)
+        return finished
+
+    def _stop_reading(self) -> set[Connection]:
+        """Have no request of now wait for headers; those that have a thread, or wait for one."""
+        with self._guard:
+            busy = set(self._busy)
+        for connection in busy:
+            connection.stop_reading()
+        return busy
+
+    def _run(self) -> None:
+        next_look = time.monotonic() + LOOK_SECONDS
+        while not self._closing:
+            for key, _ in self._selector.select(LOOK_SECONDS):
+                if isinstance(key.data, Connection):
+                    with self._guard:
+                        self._selector.unregister(key.fileobj)
+                    self._work(key.data)
+                elif key.fileobj is not self._waked:
+                    self._accept(key.fileobj)
+            if time.monotonic() >= next_look:
+                self._close_idle(time.monotonic() - IDLE_SECONDS)
+                next_look = time.monotonic() + LOOK_SECONDS
+        # Nobody who was let in gets lost: the system has accepted these.
+        for listening in self._sockets:
+            self._accept(listening)
+            listening.close()
+        self._close_idle(time.monotonic())
+        self._selector.close()
+
+    def _accept(self, listening: Any) -> None:
+        """Take every connection that waits."""
+        while True:
+            try:
+                accepted, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if self._full != error.errno:
+                    logger.warning("REST: connections cannot be accepted: %s", error)
+                self._full = error.errno
+                if not self._closing:
+                    time.sleep(FULL_SECONDS)
+                return
+            self._full = None
+            self._keep(Connection(self._cheroot, accepted, address, self._read_seconds))
+
+    def _keep(self, connection: Connection) -> None:
+        """Wait for a connection's next request."""
+        connection.idle_since = time.monotonic()
+        try:
+            if connection.rfile.has_data():
+                self._work(connection)
+                return
+        except OSError:  # the client has left
+            connection.close_now()
+            return
+        with self._guard:
+            if not self._closing:
+                self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+                return
+        connection.close_now()
+
+    def _close_idle(self, before: float) -> None:
+        with self._guard:
+            idle = [
+                key.data
+                for key in self._selector.get_map().values()
+                if isinstance(key.data, Connection) and key.data.idle_since <= before
+            ]
+            for connection in idle:
+                self._selector.unregister(connection.socket)
+        for connection in idle:
+            if self._closing:
+                self._keep(connection)
+            else:
+                connection.close_now()
+
+    def _work(self, connection: Connection) -> None:
+        with self._guard:
+            self._busy.add(connection)
+        self._workers.submit(self._answer, connection)
+
+    def _answer(self, connection: Connection) -> None:
+        open_still = False
+        try:
+            while open_still := connection.communicate():
+                # PERF: a client that asks again at once is not worth two changes of threads.
+                if len(self._busy) > self._threads or not connection.rfile.has_data(AT_ONCE_SECONDS):
+                    break
+        except OSError:  # the client has left
+            open_still = False
+        except Exception:
+            logger.exception("Unexpected error on a REST connection")
+            open_still = False
+        finally:
+            if not open_still:
+                connection.finish()
+            with self._guard:
+                self._busy.discard(connection)
+                self._freed.notify_all()
+            if open_still:
+                self._keep(connection)

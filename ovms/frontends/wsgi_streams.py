@@ -1,0 +1,161 @@
+"""What an HTTP connection reads from and writes to, with a limit on the time that either may take."""
+
+import io
+import re
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from ovms.api.rest_errors import Refusal
+
+SLOWEST: Final = 1 << 20
+"""Bytes that give their sender, or their receiver, another second."""
+
+LONGEST_LINE: Final = 4096
+"""Bytes of a line between chunks."""
+
+MOST_TRAILERS: Final = 64
+
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+
+
+class _Incoming(io.RawIOBase):
+    """A socket's incoming bytes."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self._socket = sock
+        self.deadline: float | None = None
+        """Of the request that arrives, by the monotonic clock; None: there is none."""
+        self.patience = 0.0
+        """Seconds that the first bytes of another one are waited for."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.deadline is None:
+            left = self.patience
+        elif (left := self.deadline - time.monotonic()) <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+        try:
+            received = self._socket.recv_into(buffer)
+        except (BlockingIOError, TimeoutError):
+            if self.deadline is not None:
+                raise
+            return None
+        if self.deadline is not None:
+            self.deadline += received / SLOWEST
+        return received
+
+
+class Reader(io.BufferedReader):
+    """Reads the requests of a connection.
+
+    PERF: cheroot's own reader is Python and copies everything twice; this one has the socket write a large body into
+    the bytes that are returned.
+    """
+
+    bytes_read = 0  # cheroot's statistics, which are off
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._incoming = _Incoming(sock)
+        super().__init__(self._incoming)
+
+    def allow(self, seconds: float) -> None:
+        """A request begins: it has so long to arrive, and the longer the larger it is. TimeoutError afterwards."""
+        self._incoming.deadline = time.monotonic() + seconds
+
+    def has_data(self, seconds: float = 0.0) -> bool:
+        """Whether there are bytes that nobody has read, or come within ``seconds``."""
+        self._incoming.deadline, self._incoming.patience = None, seconds
+        return bool(self.peek(1))
+
+
+class Writer:
+    """Writes the answers of a connection; TimeoutError if they are not taken in time."""
+
+    bytes_written = 0  # cheroot's statistics, which are off
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._socket = sock
+        self._seconds = seconds
+
+    def write(self, data: bytes) -> None:
+        """Send all of it."""
+        self._socket.settimeout(self._seconds + len(data) / SLOWEST)
+        self._socket.sendall(data)
+
+
+class SizedBody:
+    """A request's body of known length, as ``wsgi.input``."""
+
+    def __init__(self, reader: Reader, length: int, on_read: Callable[[], None] | None) -> None:
+        """``on_read`` is called before the first byte is read: the client waits for leave to send it."""
+        self._reader = reader
+        self.remaining = length
+        self.on_read = on_read if length else None
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes, less only at the body's end, or where the client has gone."""
+        if self.on_read:
+            self.on_read()
+            self.on_read = None
+        data = self._reader.read(self.remaining if size < 0 else min(size, self.remaining))
+        self.remaining -= len(data)
+        return data
+
+
+class ChunkedBody:
+    """A request's body in chunks, as ``wsgi.input``. Refusal 400 where it is not what RFC 9112 says."""
+
+    def __init__(self, reader: Reader, on_read: Callable[[], None] | None) -> None:
+        """``on_read`` as for SizedBody."""
+        self._reader = reader
+        self._chunk = 0
+        self.on_read = on_read
+        self.remaining = 1
+        """0 once everything was read."""
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes; none only at the body's end."""
+        if self.on_read:
+            self.on_read()
+            self.on_read = None
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        if not self._chunk and self.remaining:
+            self._next_chunk()
+        if not self.remaining:
+            return b""
+        data = self._reader.read(min(size, self._chunk))
+        if not data:
+            raise _malformed("it ends in a chunk")
+        self._chunk -= len(data)
+        if not self._chunk and self._reader.read(2) != b"\r\n":
+            raise _malformed("a chunk is longer than it says")
+        return data
+
+    def _next_chunk(self) -> None:
+        found = _CHUNK.fullmatch(self._reader.readline(LONGEST_LINE))
+        if found is None:
+            raise _malformed("a chunk without its size")
+        self._chunk = int(found[1], 16)
+        if not self._chunk:
+            self._skip_trailers()
+            self.remaining = 0
+
+    def _skip_trailers(self) -> None:
+        for _ in range(MOST_TRAILERS):
+            line = self._reader.readline(LONGEST_LINE)
+            if line == b"\r\n":
+                return
+            if not line.endswith(b"\r\n"):
+                break
+        raise _malformed("its trailers do not end")
+
+
+def _malformed(what: str) -> Refusal:
+    return Refusal("400 Bad Request", f"the body is not chunked as its headers say: {what}")
