@@ -2,6 +2,7 @@
 
 import http.client
 import importlib.util
+import io
 import json
 import socket
 from collections.abc import Iterator, Mapping
@@ -75,11 +76,22 @@ def ask(port: int, method: str, path: str, body: Any = None, headers: Mapping[st
         return connection.ask(method, path, body, headers)
 
 
+class _Reader(io.BufferedReader):
+    """What was read ahead stays for the next answer: whoever reads one cannot close it."""
+
+    def makefile(self, mode: str) -> "_Reader":
+        return self
+
+    def close(self) -> None:
+        pass
+
+
 class Wire:
     """A connection on which bytes are sent as they are."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._reader = _Reader(socket.SocketIO(self.socket, "rb"))
 
     def send(self, *pieces: bytes) -> "Wire":
         for piece in pieces:
@@ -88,25 +100,19 @@ class Wire:
 
     def answer(self, method: str = "GET") -> Answer:
         """The next answer; a connection that is closed without one is an http.client.HTTPException."""
-        response = http.client.HTTPResponse(self.socket, method=method)
+        response = http.client.HTTPResponse(self._reader, method=method)  # type: ignore[arg-type]
         response.begin()
         body = response.read()
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
     def line(self) -> bytes:
         """The next line, without what is behind it."""
-        line = b""
-        while not line.endswith(b"\n"):
-            byte = self.socket.recv(1)
-            if not byte:
-                break
-            line += byte
-        return line
+        return self._reader.readline()
 
     @property
     def closed(self) -> bool:
         """Whether the server closes the connection without another byte."""
-        return self.socket.recv(1) == b""
+        return self._reader.read(1) == b""
 
     def __enter__(self) -> "Wire":
         return self
