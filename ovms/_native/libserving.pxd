@@ -107,11 +107,11 @@ cdef extern from "tfs_proto_codec.hpp" namespace "ovms" nogil:
         cbool typed_lists
         cbool strict_dtypes
 
-    Status predict_tfs_proto(const CRegistry&, const uint8_t*, size_t, const PredictOptions&, const Caller&, const ByteSink&, Trace*)
+    Status predict_tfs_proto(const CRegistry&, const uint8_t*, size_t, const PredictOptions&, const Caller&, const ByteSink&, Trace*) except +
 
 
 cdef extern from "tfs_json_codec.hpp" namespace "ovms" nogil:
-    Status predict_tfs_json(const CRegistry&, const ModelKey&, const uint8_t*, size_t, const Caller&, const ByteSink&, Trace*)
+    Status predict_tfs_json(const CRegistry&, const ModelKey&, const uint8_t*, size_t, const Caller&, const ByteSink&, Trace*) except +
 
 
 cdef extern from "load.hpp" namespace "ovms" nogil:

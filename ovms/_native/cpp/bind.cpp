@@ -46,6 +46,18 @@ void resize(ov::Tensor& own, DType dtype, const ov::Shape& shape, uint8_t& unkno
     }
 }
 
+// Strings keep the memory of the longest text they ever had. held: how much the tensor was given since it was made, which
+// is no less.
+void limit_strings(ov::Tensor& own, const TensorRef& tensor, uint64_t& held, uint8_t& unknown_to_request) {
+    if (held > kLargestKept) {
+        own = ov::Tensor(own.get_element_type(), own.get_shape());
+        unknown_to_request = 1;
+        held = 0;
+    }
+    held += tensor.body.size();
+    for (const std::string_view piece : tensor.more) held += piece.size();
+}
+
 Status with_name(const Signature& signature, size_t input, Status status) {
     if (!status.ok()) status.message = "input " + quote_name(signature.inputs[input].name) + ": " + status.message;
     return status;
@@ -71,13 +83,18 @@ Status bind_input(const Signature& signature, size_t input, const CheckedInput& 
         if (Status status = check_content_size(tensor, checked.dtype, checked.count); !status.ok())
             return with_name(signature, input, std::move(status));
     ov::Tensor& own = slot.own_inputs[input];
+    if (spec.dtype == DType::kString) limit_strings(own, tensor, slot.string_bytes[input], slot.input_is_foreign[input]);
     if (!spec.fixed) resize(own, spec.dtype, shape_of(tensor.dims), slot.input_is_foreign[input]);
     if (slot.input_is_foreign[input] != 0) {
         slot.request.set_input_tensor(input, own);
         slot.input_is_foreign[input] = 0;
     }
     if (checked.strings != nullptr) {
-        std::copy_n(checked.strings, checked.count, own.data<std::string>());
+        auto* const strings = own.data<std::string>();
+        for (uint64_t i = 0; i < checked.count; ++i) {
+            strings[i] = checked.strings[i];
+            slot.string_bytes[input] += strings[i].size();
+        }
         return {};
     }
     return with_name(signature, input,

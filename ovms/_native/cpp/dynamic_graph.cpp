@@ -13,9 +13,12 @@ void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, 
     ov::InferRequest request = compiled.create_infer_request();
     std::vector<ov::Tensor> own;
     for (size_t input = 0; input < inputs; ++input) own.push_back(request.get_input_tensor(input));
+    std::vector<uint64_t> string_bytes(inputs);
+    std::vector<uint8_t> foreign(inputs);
     slot.request = std::move(request);  // from here on nothing fails: a slot is whole, or as it was
     slot.own_inputs = std::move(own);
-    slot.input_is_foreign.assign(inputs, 0);
+    slot.string_bytes = std::move(string_bytes);
+    slot.input_is_foreign = std::move(foreign);
     slot.generation = generation;
 }
 

@@ -25,6 +25,7 @@ inline Deadline deadline_after(double seconds) {
 struct InferSlot {
     ov::InferRequest request;
     std::vector<ov::Tensor> own_inputs;   // buffers of the slot, for inputs that have to be copied
+    std::vector<uint64_t> string_bytes;     // by input: bytes of strings that own_inputs was given since it was made
     std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
     Clock::duration usual_run{0};           // how long its runs take, short ones counting most
     uint32_t generation = 0;                // of the graph the request runs on, see DynamicGraph

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <type_traits>
 
 #include "base64.hpp"
@@ -96,14 +97,13 @@ bool literal(JsonReader& reader, T& element) {
 
 }  // namespace
 
-bool ElementBuffer::reserve(size_t bytes) {
-    if (bytes <= capacity_) return true;
+void ElementBuffer::reserve(size_t bytes) {
+    if (bytes <= capacity_) return;
     auto* const memory = static_cast<uint8_t*>(std::realloc(data_.get(), bytes));
-    if (memory == nullptr) return false;
+    if (memory == nullptr) throw std::bad_alloc();
     static_cast<void>(data_.release());
     data_.reset(memory);
     capacity_ = bytes;
-    return true;
 }
 
 void ElementBuffer::release() {
@@ -119,13 +119,15 @@ void JsonTensor::start(const TensorSpec& spec) {
     leaf_ = kUnknown;
     deepest_ = 0;
     count_ = 0;
-    string_bytes_ = 0;
     error_.clear();
 }
 
 void JsonTensor::release() {
     buffer_.release();
-    if (strings_.size() > kMostKeptStrings || string_bytes_ > kLargestKept) std::vector<std::string>().swap(strings_);
+    if (strings_.size() > kMostKeptStrings || string_bytes_ > kLargestKept) {
+        std::vector<std::string>().swap(strings_);
+        string_bytes_ = 0;
+    }
     if (bytes_.capacity() > kLargestKept) std::string().swap(bytes_);
 }
 
@@ -211,7 +213,7 @@ bool JsonTensor::run(JsonReader& reader, size_t level) {
     for (;;) {
         if (count == most) {
             settle(reader, p, count, level);
-            if (!room(sizeof(T), reader.remaining() / 2 + 1)) return false;
+            make_room(sizeof(T), reader.remaining() / 2 + 1);
             most = buffer_.capacity() / sizeof(T);
             data = buffer_.data();
         }
@@ -252,14 +254,16 @@ bool JsonTensor::strings_run(JsonReader& reader, size_t level) {
         std::string& element = strings_[count_];
         if (level != base_) at_[level - 1] = static_cast<int64_t>(count_ - before);
         if (reader.peek() == '{') {
-            if (!encoded(reader, level, element)) return false;
+            const bool good = encoded(reader, level, element);
+            string_bytes_ += element.size();
+            if (!good) return false;
         } else {
             std::string_view text;
             if (*reader.p != '"') return wrong(reader, level);
             if (!reader.string(text)) return false;
             element.assign(text);
+            string_bytes_ += element.size();
         }
-        string_bytes_ += element.size();
         ++count_;
         if (level == base_) return true;
         if (!next(reader, level, static_cast<int64_t>(count_ - before), more)) return false;
@@ -294,7 +298,8 @@ bool JsonTensor::encoded(JsonReader& reader, size_t level, std::string& bytes) {
     if (!reader.string(text)) return false;
     bytes.clear();
     if (!decode_base64(text, bytes)) return refuse(level, "\"b64\" holds no base64 of the standard alphabet");
-    return reader.take('}') || reader.fail("'}' after \"b64\"");
+    if (reader.peek() == ',') return refuse(level, "expected \"b64\" alone in its object");
+    return reader.take('}') || reader.fail("'}'");
 }
 
 // The bytes of the elements themselves: row-major, little-endian, in the shape of the model's input.
@@ -318,13 +323,17 @@ bool JsonTensor::encoded_content(JsonReader& reader) {
         return refuse(base_, "\"b64\" holds " + std::to_string(bytes_.size()) + " bytes, expected " +
                                  (unknown == rank ? "" : "a multiple of ") + std::to_string(known * size));
     if (spec_->dtype == DType::kBool && !is_plain_bool(bytes_)) return refuse(base_, "\"b64\" holds a bool that is neither 0 nor 1");
-    if (leaf_ != kUnknown && leaf_ != static_cast<int64_t>(rank)) return refuse(base_, "the shape differs from that of the instances before");
+    // Empty arrays may have gone deeper than any element.
+    if (deepest_ > rank || (leaf_ != kUnknown && leaf_ != static_cast<int64_t>(rank)))
+        return refuse(base_, "the shape differs from that of the instances before");
     leaf_ = static_cast<int64_t>(rank);
     deepest_ = std::max(deepest_, rank);
     for (size_t i = base_; i < rank; ++i)
         if (!set_size(i, i == unknown ? static_cast<int64_t>(elements / known) : dims(i), base_)) return false;
     const size_t filled = count_ * size;
-    if (!buffer_.reserve(filled + bytes_.size())) return refuse(base_, "out of memory");
+    // Instances come one after the other: room for twice as many, or each of them would be copied again for the next.
+    const size_t wanted = filled + bytes_.size();
+    if (wanted > buffer_.capacity()) buffer_.reserve(filled == 0 ? wanted : std::max(wanted, 2 * buffer_.capacity()));
     if (!bytes_.empty()) std::memcpy(buffer_.data() + filled, bytes_.data(), bytes_.size());
     count_ += elements;
     return true;
@@ -337,7 +346,7 @@ bool JsonTensor::set_size(size_t level, int64_t size, size_t place) {
 }
 
 // Makes room for more elements, of which the text cannot hold more than so many.
-bool JsonTensor::room(size_t element_size, size_t elements) {
+void JsonTensor::make_room(size_t element_size, size_t elements) {
     uint64_t wanted = std::max<uint64_t>(16, 2 * count_);
     if (count_ == 0) {
         uint64_t model = 1;
@@ -346,7 +355,7 @@ bool JsonTensor::room(size_t element_size, size_t elements) {
         wanted = std::max(wanted, model);
     }
     wanted = std::min<uint64_t>(wanted, count_ + elements);
-    return buffer_.reserve(wanted * element_size) || refuse(base_, "out of memory");
+    buffer_.reserve(wanted * element_size);
 }
 
 bool JsonTensor::refuse(size_t level, std::string text) {

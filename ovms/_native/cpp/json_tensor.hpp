@@ -18,8 +18,8 @@ namespace ovms {
 // Elements as they come in. Kept from call to call, so that a warm thread allocates nothing.
 class ElementBuffer {
 public:
-    // Room for so many bytes in all; what is there stays. False: out of memory.
-    bool reserve(size_t bytes);
+    // Room for so many bytes in all; what is there stays. std::bad_alloc if there is no memory.
+    void reserve(size_t bytes);
     void release();  // gives up memory that only a giant needed
     uint8_t* data() const { return data_.get(); }
     size_t capacity() const { return capacity_; }
@@ -69,7 +69,7 @@ private:
     bool encoded(JsonReader& reader, size_t level, std::string& bytes);
     bool encoded_content(JsonReader& reader);
     bool set_size(size_t level, int64_t size, size_t place);
-    bool room(size_t element_size, size_t elements);
+    void make_room(size_t element_size, size_t elements);
     bool refuse(size_t level, std::string text);
     bool wrong(JsonReader& reader, size_t level);
     bool refuse_number(JsonReader& reader, const struct JsonNumber& number, size_t level, std::string_view range);
@@ -85,7 +85,7 @@ private:
     uint64_t run_began_ = 0;                 // how many there were before the innermost array that is read
     ElementBuffer buffer_;
     std::vector<std::string> strings_;       // the first count_ of them count
-    uint64_t string_bytes_ = 0;              // what they hold
+    uint64_t string_bytes_ = 0;              // what they were given since they were made: each keeps its largest memory
     std::string bytes_;                      // of a {"b64": ...}
     std::string error_;
 };

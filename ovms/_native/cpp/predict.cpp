@@ -92,7 +92,8 @@ Status view_outputs(const Signature& signature, Workspace& work, InferSlot& slot
         if (tensor.get_shape().size() > kMaxRank)
             return {Code::kInternal, "output " + quote_name(view.name) + " has more than 16 dimensions"};
         for (const size_t dim : tensor.get_shape()) view.dims.push(static_cast<int64_t>(dim));
-        view.count = tensor.get_size();
+        if (!element_count(view.dims, view.count))
+            return {Code::kInternal, "output " + quote_name(view.name) + " has the shape " + view.dims.text() + ", which is too large"};
         view.data = view.dtype == DType::kString ? static_cast<const void*>(tensor.data<std::string>()) : tensor.data();
     }
     return {};

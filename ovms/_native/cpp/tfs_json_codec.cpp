@@ -20,6 +20,9 @@ Status TfsJsonCodec::check(const Signature& signature, std::vector<CheckedInput>
         const DType dtype = signature.inputs[i].dtype;
         inputs[i] = {&tensors_[i], dtype, values.count(), dtype == DType::kString ? values.strings() : nullptr};
         if (Status status = check_shape(signature, i, tensors_[i].dims); !status.ok()) return status;
+        // Everything behind this line trusts the shape.
+        if (uint64_t elements = 0; !element_count(tensors_[i].dims, elements) || elements != values.count())
+            return {Code::kInternal, "input " + quote_name(signature.inputs[i].name) + ": shape and values differ"};
     }
     for (size_t i = 0; i < signature.outputs.size(); ++i) outputs.push_back(i);
     return {};

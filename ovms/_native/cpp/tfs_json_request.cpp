@@ -79,7 +79,7 @@ bool TfsJsonRequest::instances(JsonReader& reader) {
         const std::string kind(reader.kind());
         return reader.skip_value() && refuse("instances: expected array, got " + kind);
     }
-    JsonReader ahead = reader;
+    JsonReader ahead(reader.p, reader.remaining());
     ++ahead.p;
     const uint8_t first = ahead.peek();
     if (first == ']') return refuse("instances: expected at least one, got an empty array");
@@ -104,7 +104,7 @@ bool TfsJsonRequest::inputs(JsonReader& reader) {
 
 // Whether an object is {"b64": ...}, and not one that names an input "b64"
 bool TfsJsonRequest::is_encoded(const JsonReader& reader) const {
-    JsonReader ahead = reader;
+    JsonReader ahead(reader.p, reader.remaining());  // no copy: that has the text of the last string
     std::string_view key;
     return ahead.take('{') && ahead.peek() == '"' && ahead.string(key) && key == "b64" && find_tensor(*specs_, key) == kNoTensor;
 }

@@ -12,6 +12,7 @@ namespace ovms {
 namespace {
 
 constexpr uint64_t kLargestBody = INT32_MAX;
+constexpr uint64_t kTooLarge = kLargestBody + 1;  // where bounds stop to grow
 
 char* copy(char* out, std::string_view text) {
     std::memcpy(out, text.data(), text.size());
@@ -122,8 +123,10 @@ char* write_nested(char* out, const OutputView& output, size_t level, uint64_t f
 uint64_t longest_tensor(const OutputView& output) {
     uint64_t arrays = 1, size = 2;
     for (size_t i = 0; i < output.dims.rank; ++i) {
-        size += 3 * arrays;  // brackets and a comma
-        arrays *= static_cast<uint64_t>(output.dims.size[i]);
+        size = std::min(kTooLarge, size + 3 * arrays);  // brackets and a comma
+        const auto dim = static_cast<uint64_t>(output.dims.size[i]);
+        // Many empty arrays are no elements, and text all the same.
+        arrays = dim != 0 && arrays > kTooLarge / dim ? kTooLarge : arrays * dim;
     }
     if (output.dtype != DType::kString) return size + output.count * (longest_element(output.dtype) + 1);
     const auto* strings = static_cast<const std::string*>(output.data);
@@ -208,7 +211,8 @@ Status pack_tfs_json(const std::vector<OutputView>& outputs, bool row, const Byt
         if (Status status = check_rows(outputs); !status.ok()) return status;
     const uint64_t rows = row && outputs.size() > 1 ? static_cast<uint64_t>(outputs[0].dims.size[0]) : 1;
     uint64_t bound = 32;
-    for (const OutputView& output : outputs) bound += longest_tensor(output) + rows * (6 * output.name.size() + 8);
+    for (const OutputView& output : outputs)
+        bound += longest_tensor(output) + std::min(rows, kTooLarge) * (6 * output.name.size() + 8);
     return with_bound(bound, sink, [&](char* out) { return row ? write_rows(out, outputs, rows) : write_columns(out, outputs); });
 }
 
