@@ -1,5 +1,6 @@
 """Bodies of requests and answers as bytes: sizes, chunks, compression."""
 
+import io
 import re
 import zlib
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ PIECE: Final = 1 << 20
 BLOCK: Final = 1 << 16
 """Packed bytes that are looked at together: what is behind a member's end is copied each time one ends."""
 
+MOST_UNPACKED: Final = 100 << 20
+"""Bytes that a packed body may unpack to, as with TensorFlow Serving: its sender has to send only a thousandth."""
+
 MOST_MEMBERS: Final = 1 << 16
 """Pieces that are packed each by itself; a file of 1 GiB that was packed in parallel has 16,384."""
 
@@ -27,7 +31,7 @@ _NO_QUALITY: Final = re.compile(r"q=0(\.0{0,3})?$")
 
 
 def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
-    """The body of a request, unpacked; ``limit`` holds for what is sent and for what it unpacks to.
+    """The body of a request, unpacked; ``limit`` holds for what is sent, and with MOST_UNPACKED for what it unpacks to.
 
     Refusal 413 as soon as it is known to be larger, if possible before any of it is read; 415 for a packing that is not
     known; 400 for a body that is not what its headers say.
@@ -45,7 +49,7 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
         body = _read_to_end(stream, limit)
     else:
         body = _read_exactly(stream, int(length or 0), limit)
-    return unpack(body, encoding, limit) if encoding not in ("", "identity") else body
+    return unpack(body, encoding, min(limit, MOST_UNPACKED)) if encoding not in ("", "identity") else body
 
 
 def _read_exactly(stream: Any, length: int, limit: int) -> bytes:
@@ -58,14 +62,12 @@ def _read_exactly(stream: Any, length: int, limit: int) -> bytes:
 
 
 def _read_to_end(stream: Any, limit: int) -> bytes:
-    pieces = []
-    size = 0
+    body = io.BytesIO()  # and no list of pieces: a piece can be one byte
     while piece := stream.read(PIECE):
-        size += len(piece)
-        if size > limit:
+        if body.tell() + len(piece) > limit:
             raise _too_large(limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+        body.write(piece)
+    return body.getvalue()
 
 
 def unpack(data: bytes, encoding: str, limit: int) -> bytes:
@@ -79,8 +81,8 @@ def unpack(data: bytes, encoding: str, limit: int) -> bytes:
     else:
         wbits = _GZIP
     view = memoryview(data)
-    pieces: list[bytes] = []
-    position = size = members = 0
+    unpacked = io.BytesIO()
+    position = members = 0
     unpacker = None
     while position < len(data):
         if unpacker is None:
@@ -90,19 +92,18 @@ def unpack(data: bytes, encoding: str, limit: int) -> bytes:
                 raise Refusal(_BAD, f"the body is {encoding} in more than {MOST_MEMBERS} pieces")
         block = view[position : position + BLOCK]
         try:
-            piece = unpacker.decompress(block, limit - size + 1)
+            piece = unpacker.decompress(block, limit - unpacked.tell() + 1)
         except zlib.error as error:
             raise Refusal(_BAD, f"the body is not {encoding}: {error}") from None
-        size += len(piece)
-        if size > limit:
+        if unpacked.tell() + len(piece) > limit:
             raise _too_large(limit)
-        pieces.append(piece)
+        unpacked.write(piece)
         position += len(block) - len(unpacker.unused_data)
         if unpacker.eof:
             unpacker = None
     if unpacker is not None:
         raise Refusal(_BAD, f"the body is not {encoding}: it ends too early")
-    return b"".join(pieces)
+    return unpacked.getvalue()
 
 
 def wants_gzip(accept_encoding: str) -> bool:

@@ -1,5 +1,6 @@
 """REST's status and metadata of models: the JSON forms of TensorFlow Serving's messages."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from ovms.api.tfs import (
     tensor_info_name,
 )
 from ovms.core.servable import ServableState
+from ovms.errors import ServingError
 
 SIGNATURES: Final = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
@@ -44,8 +46,15 @@ class ModelPages:
 
     def all_statuses(self) -> bytes:
         """Every configured model with the states of its versions."""
-        models = [{"name": name} | version_status(self._statuses.status(name)) for name in self._names()]
+        models = []
+        for name in self._names():
+            with contextlib.suppress(ServingError):  # removed since it was named
+                models.append({"name": name} | version_status(self._statuses.status(name)))
         return page({"models": models})
+
+    def require(self, name: str, version: int, label: str | None) -> None:
+        """Return if the model is served; else a ServingError as a prediction's."""
+        self._models.resolve(name, version, label)
 
     def metadata(self, name: str, version: int, label: str | None) -> bytes:
         """A GetModelMetadataResponse with the model's one signature; NOT_FOUND for a model that is not served."""

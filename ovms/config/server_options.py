@@ -47,7 +47,7 @@ REST_OPTIONS: Final = (
     ),
     Option(
         "rest_max_body_bytes", whole_number(1),
-        f"largest body of a request, also when it is unpacked (default {RestConfig.max_body_bytes})",
+        f"largest body of a request (default {RestConfig.max_body_bytes}); packed, it may unpack to 100 MiB of that",
         default=RestConfig.max_body_bytes,
     ),
     Option(

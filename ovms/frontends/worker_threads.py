@@ -1,5 +1,6 @@
 """The threads that answer calls."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 _Work = tuple[Callable[..., Any], tuple[Any, ...]]
+
+logger = logging.getLogger(__name__)
 
 MOST_THREADS: Final = 512
 STALL_SECONDS: Final = 0.005
@@ -69,14 +72,23 @@ class WorkerThreads(Executor):
         while wait and self._count:
             time.sleep(STALL_SECONDS)
 
-    def _start(self, patience: float | None) -> None:
-        """Start one more thread, which ends when it has had nothing to do for ``patience`` seconds."""
+    def _start(self, patience: float | None) -> bool:
+        """Start one more thread, which ends after ``patience`` seconds without work; False if there can be none."""
         with self._guard:
             if self._closed or self._count >= self._most:
-                return
+                return False
             self._count += 1
             name = f"{self._name}-{self._count}"
-        threading.Thread(target=self._run, args=(patience,), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(patience,), name=name, daemon=True).start()
+        except RuntimeError as error:  # the system's or the container's limit
+            with self._guard:
+                self._count -= 1
+            if not self._count:
+                raise
+            logger.warning("Calls wait for the %d threads there are: %s", self._count, error)
+            return False
+        return True
 
     def _watch(self) -> None:
         """Start threads while calls are queued that nobody takes."""
@@ -89,7 +101,8 @@ class WorkerThreads(Executor):
                 if self._taken == before:
                     self._stalled = time.monotonic()
                     for _ in range(min(self._queue.qsize(), self._count)):  # at most twice as many as there were
-                        self._start(IDLE_SECONDS)
+                        if not self._start(IDLE_SECONDS):
+                            break
 
     def _run(self, patience: float | None) -> None:
         try:

@@ -85,8 +85,9 @@ class CherootServer:
         with self._guard:
             self._freed.wait_for(lambda: self._busy.isdisjoint(taken), grace)
             self._closing = True
-        self._waker.send(b"!")
-        self._loop.join()
+        if self._loop.ident is not None:  # it was started
+            self._waker.send(b"!")
+            self._loop.join()
         self._stop_reading()
         with self._guard:
             finished = self._freed.wait_for(lambda: not self._busy, max(LAST_SECONDS, deadline - time.monotonic()))
