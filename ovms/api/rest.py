@@ -171,8 +171,6 @@ class _Rest:
         environ = request.env
         name, version, label = _model(found)
         timeout = _timeout(environ, self._timeout)
-        # Asked again by the call itself: a body for a model that is not there need not be sent.
-        self._calls.models.require(name, version, label)
         response.data = self._calls.predict(name, version, label, read_body(environ, self._limit), timeout)
 
     def _status(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:

@@ -52,10 +52,6 @@ class ModelPages:
                 models.append({"name": name} | version_status(self._statuses.status(name)))
         return page({"models": models})
 
-    def require(self, name: str, version: int, label: str | None) -> None:
-        """Return if the model is served; else a ServingError as a prediction's."""
-        self._models.resolve(name, version, label)
-
     def metadata(self, name: str, version: int, label: str | None) -> bytes:
         """A GetModelMetadataResponse with the model's one signature; NOT_FOUND for a model that is not served."""
         model = self._models.resolve(name, version, label)

@@ -148,8 +148,6 @@ def test_leave_to_send_a_body(strict: int, value: str) -> None:
         (PREDICT, 10, ("X-Request-Timeout: soon",), 400),
         ("/v1/models/m:classify", 10, (), 501),
         ("/v1/nothing", 10, (), 400),
-        ("/v1/models/none:predict", 10, (), 404),
-        ("/v1/models/m/versions/7:predict", 10, (), 404),
         ("/v1/models/m", 10, (), 405),
         (PREDICT, 10, ("Transfer-Encoding: gzip",), 400),
     ],

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +19,7 @@ PREDICT = "/v1/models/m:predict"
 def client(predict: Callable[..., bytes], rest: RestConfig | None = None, stopping: bool = False) -> testing.TestClient:
     """A client of an application whose predictions are these; nothing else of it is called."""
     nothing: Any = None
-    served: Any = SimpleNamespace(require=lambda *model: None)
-    calls = RestCalls(predict, served, nothing, nothing)
+    calls = RestCalls(predict, nothing, nothing, nothing)
     return testing.TestClient(make_rest_app(calls, rest or RestConfig(), HTTP_STATUS, lambda: stopping))
 
 
