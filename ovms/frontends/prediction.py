@@ -2,16 +2,17 @@
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ovms._native import CallTrace, ClientLeft, Registry, predict, predict_json
 from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError
 
+if TYPE_CHECKING:  # it brings falcon, which a server without REST need not load
+    from ovms.api.rest import PredictJson
+
 Predict = Callable[[bytes, float | None, ClientLeft | None], bytes]
 """A PredictRequest, the seconds it may wait and whether somebody waits -> a PredictResponse; or a ServingError."""
-
-PredictJson = Callable[[str, int, str | None, bytes, float | None], bytes]
-"""Name, version (0: the highest), label, the JSON of a request and the seconds it may take -> the answer's JSON."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def make_predict(registry: Registry, config: ServerConfig) -> Predict:
     return traced if logger.isEnabledFor(logging.DEBUG) else quiet
 
 
-def make_predict_json(registry: Registry) -> PredictJson:
+def make_predict_json(registry: Registry) -> "PredictJson":
     """The call on bodies of REST, with the same lines."""
 
     def quiet(name: str, version: int, label: str | None, body: bytes, timeout: float | None) -> bytes:

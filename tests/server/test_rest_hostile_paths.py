@@ -10,7 +10,7 @@ from hostile_client import BODY, PATH, Target, get, parse, post, read_all, targe
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     with target(tmp_path_factory.mktemp("models")) as found:
-        with found.within(160):
+        with found.within(80):
             yield found
         found.is_well()
 

@@ -115,7 +115,7 @@ DRIPS: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
 @pytest.mark.parametrize("case", DRIPS)
 def test_slow_requests(victim: Target, case: str) -> None:
     head, piece = DRIPS[case]
-    with victim.within(128), others_are_served(victim):
+    with victim.within(64), others_are_served(victim):
         seconds = crowd(lambda: drip(victim, head, piece))
     assert max(seconds) < ALLOWED + 8
     victim.is_well()
@@ -195,7 +195,7 @@ def reset(connection: socket.socket) -> None:
 def test_clients_that_leave(victim: Target, leave: Callable[[socket.socket], None]) -> None:
     """At every place of a request, and after it."""
     whole = post()
-    with victim.within(128), others_are_served(victim):
+    with victim.within(64), others_are_served(victim):
         for end in range(0, len(whole) + 1, 2):
             connection = victim.connect()
             connection.sendall(whole[:end])
@@ -215,7 +215,7 @@ def test_clients_that_leave_large_bodies(victim: Target) -> None:
 
 def test_what_a_length_claims_takes_no_memory(victim: Target) -> None:
     head = post(b"").replace(b"Length: 0", b"Length: %d" % (60 * MIB))
-    with victim.within(128), ExitStack() as stack, others_are_served(victim):
+    with victim.within(64), ExitStack() as stack, others_are_served(victim):
         for _ in range(50):
             stack.enter_context(victim.connect()).sendall(head + b"{")
         until(lambda: victim.files() > 50, victim.files)
@@ -223,7 +223,7 @@ def test_what_a_length_claims_takes_no_memory(victim: Target) -> None:
 
 
 def test_a_flood_of_connections(victim: Target) -> None:
-    with victim.within(128), others_are_served(victim):
+    with victim.within(64), others_are_served(victim):
         for _ in range(2000):
             victim.connect().close()
     victim.is_well()
@@ -237,7 +237,7 @@ def test_requests_of_a_crowd(victim: Target) -> None:
             assert victim.one(data).status == status
         return 0.0
 
-    with victim.within(128):
+    with victim.within(64):
         crowd(ask)
     victim.is_well()
 
