@@ -28,6 +28,19 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)  # ASCII only: a name from outside cannot break the line
 
 
+class _InOneOrder(logging.Handler):
+    """Gives each record to several handlers under one lock: lines of several threads stand in the same order everywhere."""
+
+    def __init__(self, handlers: list[logging.Handler]) -> None:
+        super().__init__()
+        self._handlers = handlers
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand the record to each handler."""
+        for handler in self._handlers:
+            handler.handle(record)
+
+
 def set_up(level: str, path: str | None, log_format: str = "text") -> None:
     """Send log lines to stderr and, with a path, also to the end of that file, as text or as JSON.
 
@@ -44,5 +57,5 @@ def set_up(level: str, path: str | None, log_format: str = "text") -> None:
     formatter = JsonFormatter() if log_format == "json" else logging.Formatter(FORMAT)
     for handler in handlers:
         handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_InOneOrder(handlers)], force=True)
     logging.getLogger("ovms").setLevel(level)
