@@ -1,4 +1,4 @@
-"""Builds the two extension modules. Everything else about the package stands in pyproject.toml.
+"""Builds the extension modules. Everything else about the package stands in pyproject.toml.
 
 Switches: OVMS_DEBUG=1 (no optimisation, assertions), OVMS_SANITIZE=address|thread, OVMS_COVERAGE=1.
 """
@@ -7,6 +7,8 @@ import importlib.util
 import os
 import pathlib
 import platform
+import subprocess
+import sys
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -17,6 +19,8 @@ CODEC = ["base64", "convert", "json_number", "json_reader", "json_tensor", "numb
 CODEC += ["tensor_decode", "tfs_json_request", "tfs_json_response", "tfs_request", "tfs_response"]
 SERVING = [*CODEC, "allocator", "bind", "dynamic_graph", "infer_pool", "load", "model", "model_setup", "predict"]
 SERVING += ["registry", "shape_cache", "shape_check", "tfs_json_codec", "tfs_proto_codec"]
+FRONTEND = ["proto_wire", *sorted(f"net/{path.stem}" for path in CPP.glob("net/*.cpp"))]
+FRONTEND_HEADERS = ["nghttp2/nghttp2.h", "uv.h", "zlib.h", "boost/beast/http/basic_parser.hpp"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
 
@@ -50,26 +54,37 @@ def flags() -> tuple[list[str], list[str]]:
     return compile_args, link_args
 
 
-def extension(name: str, sources: list[str], openvino: pathlib.Path | None) -> Extension:
-    """One module: a .pyx of the package and C++ files of ours, linked to libopenvino if given."""
+def extension(name: str, sources: list[str], openvino: pathlib.Path, libraries: list[str]) -> Extension:
+    """One module: a .pyx of the package, C++ files of ours, and libraries; ``openvino`` is that of the wheel."""
     compile_args, link_args = flags()
-    if openvino is not None:
-        compile_args = [*compile_args, "-isystem", str(openvino / "include")]
+    if "openvino" in libraries:
         link_args = [*link_args, *(str(path) for path in sorted((openvino / "libs").glob("libopenvino.so.*")))]
     return Extension(
         f"ovms._native.{name}",
         [str(NATIVE / f"{name}.pyx"), *(str(CPP / f"{source}.cpp") for source in sources)],
         include_dirs=[str(CPP)],
-        depends=[str(path) for path in CPP.glob("*.hpp")],
+        depends=[str(path) for path in CPP.rglob("*.hpp")],
         language="c++",
-        extra_compile_args=compile_args,
+        libraries=[library for library in libraries if library != "openvino"],
+        extra_compile_args=[*compile_args, "-isystem", str(openvino / "include")],
         extra_link_args=link_args,
     )
 
 
+def extensions() -> list[Extension]:
+    """All modules that can be built here."""
+    openvino = openvino_folder()
+    made = [extension("codec", CODEC, openvino, []), extension("serving", SERVING, openvino, ["openvino"])]
+    includes = [argument for header in FRONTEND_HEADERS for argument in ("-include", header)]
+    if subprocess.run(["c++", "-std=c++20", "-fsyntax-only", *includes, "-x", "c++", "/dev/null"], capture_output=True).returncode:
+        print(f"ovms: no native front end: one of these headers is missing: {', '.join(FRONTEND_HEADERS)}", file=sys.stderr)
+        return made
+    return [*made, extension("frontend", FRONTEND, openvino, ["openvino", "nghttp2", "uv", "z"])]
+
+
 setup(
     ext_modules=cythonize(
-        [extension("codec", CODEC, None), extension("serving", SERVING, openvino_folder())],
+        extensions(),
         build_dir="build/cython",
         compiler_directives={"language_level": "3", "embedsignature": True},
     )

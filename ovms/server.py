@@ -16,6 +16,7 @@ from ovms.config import ServerConfig
 from ovms.core.manager import Manager
 from ovms.errors import Code, ServingError
 from ovms.frontends.grpcio import GrpcFrontEnd
+from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.listening import check_endpoint
 from ovms.frontends.prediction import make_predict_json
 from ovms.model_set import ModelSet
@@ -30,6 +31,7 @@ PENDING_POLLS: Final = 3
 SAME_SIGNAL_SECONDS: Final = 0.1
 # For freeing memory once requests have ended, or took all the time there was.
 UNLOAD_SECONDS: Final = 1.0
+MOST_IO_THREADS: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,10 @@ class Server:
         source.connect(self._manager.set_aspired)
         self._models = ModelSet(config, source, self._manager, self._health)
         self._front_ends: dict[str, FrontEnd] = {}
-        check_endpoint(config.grpc)
+        self._cpus = runtime.cpus.usable
+        self._grpc_engine = config.grpc.engine or ("grpcio" if native_available() else "native")
+        if self._grpc_engine == "grpcio":
+            check_endpoint(config.grpc)
         if not config.wait_for_models:
             self._make_front_ends()
 
@@ -119,15 +124,16 @@ class Server:
 
     def _make_front_ends(self) -> None:
         reload = ReloadConfig(self._models)
-        self._front_ends["gRPC"] = GrpcFrontEnd(
-            self._config,
-            self._registry,
-            TensorFlowServing(self._registry, self._manager),
-            reload,
-            self._health.servicer,
-        )
+        self._front_ends["gRPC"] = self._make_grpc(reload)
         if self._config.rest.port:
             self._front_ends["REST"] = self._make_rest(reload)
+
+    def _make_grpc(self, reload: ReloadConfig) -> FrontEnd:
+        cold = TensorFlowServing(self._registry, self._manager)
+        if self._grpc_engine == "grpcio":
+            return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer)
+        native = NativeFrontEnd(self._registry, self._config.io_threads or min(self._cpus, MOST_IO_THREADS))
+        return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
 
     def _make_rest(self, reload: ReloadConfig) -> FrontEnd:
         from ovms.frontends.wsgi import RestFrontEnd, rest_calls  # loads what only REST needs

@@ -21,6 +21,7 @@ cdef extern from "infer_pool.hpp" namespace "ovms" nogil:
         Deadline()
 
     Deadline deadline_after(double)
+    double seconds_left(Deadline)
 
 
 cdef extern from "load_options.hpp" namespace "ovms" nogil:
@@ -122,3 +123,10 @@ cdef extern from "load.hpp" namespace "ovms" nogil:
 
 cdef extern from "allocator.hpp" namespace "ovms" nogil:
     void c_keep_freed_memory "ovms::keep_freed_memory"()
+
+
+cdef extern from "net/data_plane.hpp" namespace "ovms::net" nogil:
+    cdef cppclass DataPlane:
+        pass
+
+    DataPlane make_data_plane(const CRegistry&)

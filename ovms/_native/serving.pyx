@@ -13,8 +13,8 @@ from libcpp.string_view cimport string_view
 
 from ovms._native.libcodec cimport ByteSink, CTensorSpec, Status, info
 from ovms._native.libserving cimport (
-    AtomicBool, Caller, CModel, CRegistry, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, Preprocessing, TimePoint, Trace,
-    c_keep_freed_memory, c_prepare_core, deadline_after, load_model, milliseconds_between, openvino_version_text,
+    AtomicBool, Caller, CModel, DataPlane, Deadline, LoadOptions, ModelKey, OvCore, PredictOptions, Preprocessing, TimePoint, Trace,
+    c_keep_freed_memory, c_prepare_core, deadline_after, load_model, make_data_plane, milliseconds_between, openvino_version_text,
     predict_tfs_json, predict_tfs_proto,
 )
 
@@ -204,8 +204,6 @@ cdef class Core:
 cdef class Registry:
     """(name, version | label) -> published Model. Readers never wait for a load or an unload."""
 
-    cdef CRegistry registry
-
     def publish(self, Model model not None):
         """From now on requests may get the model. ALREADY_EXISTS if its version is published."""
         _check(self.registry.publish(model.model))
@@ -244,6 +242,10 @@ cdef class Registry:
         """The published versions of name, ascending."""
         cdef string c_name = _bytes(name)
         return self.registry.versions(string_view(c_name))
+
+
+cdef DataPlane data_plane(Registry registry):
+    return make_data_plane(registry.registry)
 
 
 include "answer.pxi"

@@ -31,6 +31,7 @@ def server_config(
         port=settings["port"],
         bind_address=settings["grpc_bind_address"],
         workers=settings["grpc_workers"] or workers,
+        engine=settings["grpc_engine"],
     )
     rest = RestConfig(
         port=settings["rest_port"],
@@ -49,6 +50,7 @@ def server_config(
         config_path=config_path,
         grpc=grpc,
         rest=rest,
+        io_threads=settings["io_threads"] or 0,
         poll_seconds=settings["file_system_poll_wait_seconds"],
         load_threads=settings["load_threads"],
         cache_dir=settings["cache_dir"],

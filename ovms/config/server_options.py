@@ -80,6 +80,15 @@ SERVER_OPTIONS: Final = (
         "threads for gRPC requests; each waits for an infer request and its result, so fewer than --nireq "
         "leave some idle (default: two per core, at least 4, and enough for --nireq and --max_queue)",
     ),
+    Option(
+        "grpc_engine", choice("native", "grpcio"),
+        "the gRPC server: native, which leaves Python out of predictions (the default, where it was built), or grpcio",
+        "NAME",
+    ),
+    Option(
+        "io_threads", whole_number(1),
+        "threads of native servers for connections, which also compute what is quick (default: one per CPU, at most 8)",
+    ),
     *REST_OPTIONS,
     switch("strict_dtypes", "refuse inputs of another dtype than the model's, instead of converting them"),
     Option(

@@ -9,6 +9,7 @@ from ovms.core.version_policy import Latest, VersionPolicy
 
 Serialization = Literal["make_tensor_proto", "append_array"]
 LogFormat = Literal["text", "json"]
+GrpcEngine = Literal["native", "grpcio"]
 RestEngine = Literal["cheroot", "meinheld"]
 
 AUTO: Final = "auto"
@@ -106,6 +107,9 @@ class GrpcConfig:
     workers: int = 4
     """Threads that answer requests; each waits for an infer request and its result."""
 
+    engine: GrpcEngine | None = None
+    """The gRPC server; None: native if this installation has it, else grpcio."""
+
     max_message_bytes: int = 1024**3
     """Largest message in either direction."""
 
@@ -173,6 +177,9 @@ class ServerConfig:
 
     rest: RestConfig = field(default_factory=RestConfig)
     """The REST end point."""
+
+    io_threads: int = 0
+    """Threads of the native front end for connections, which also compute what is quick; 0: by the CPUs there are."""
 
     poll_seconds: float = 1.0
     """Pause between looks at the model repositories and at ``config_path``; 0 or less: looked at once, at the start."""

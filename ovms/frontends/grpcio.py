@@ -22,7 +22,7 @@ PREDICTION_SERVICE: Final = "tensorflow.serving.PredictionService"
 MODEL_SERVICE: Final = "tensorflow.serving.ModelService"
 
 # Calls of these services that are not offered. Named, so that they get the answer clients of ie_serving know.
-_UNIMPLEMENTED: Final = {
+UNIMPLEMENTED: Final = {
     PREDICTION_SERVICE: ("Classify", "Regress", "MultiInference"),
 }
 
@@ -82,7 +82,7 @@ class GrpcFrontEnd:
             },
         }
         for service, answers in methods.items():
-            answers.update(dict.fromkeys(_UNIMPLEMENTED.get(service, ()), _on(self._cold_workers, _not_implemented)))
+            answers.update(dict.fromkeys(UNIMPLEMENTED.get(service, ()), _on(self._cold_workers, _not_implemented)))
             # Without serializers grpcio hands over and takes bytes: its protobuf never sees the message.
             handlers = {name: grpc.unary_unary_rpc_method_handler(answer) for name, answer in answers.items()}
             self._server.add_registered_method_handlers(service, handlers)

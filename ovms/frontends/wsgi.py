@@ -1,5 +1,6 @@
 """The REST front end: the application of ``api.rest`` on one of the WSGI servers."""
 
+import socket
 import time
 from typing import Any, Final, Protocol
 
@@ -10,7 +11,7 @@ from ovms.api.rest_models import ModelPages
 from ovms.api.tfs import Models
 from ovms.config import RestConfig
 from ovms.frontends.status import HTTP_STATUS
-from ovms.frontends.wsgi_sockets import listen
+from ovms.frontends.sockets import listen
 
 REFUSAL_SECONDS: Final = 0.05
 """How long requests are answered with 503 before connections end: clients that keep one open learn of it that way."""
@@ -66,9 +67,15 @@ def _make_server(application: Any, rest: RestConfig) -> tuple[WsgiServer, int]:
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 
         # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.
-        sockets = listen(rest, ipv6=False)
+        sockets = _listen(rest, ipv6=False)
         return MeinheldServer(application, sockets, rest), sockets[0].getsockname()[1]
     from ovms.frontends.wsgi_cheroot import CherootServer
 
-    sockets = listen(rest)
+    sockets = _listen(rest)
     return CherootServer(application, sockets, rest), sockets[0].getsockname()[1]
+
+
+def _listen(rest: RestConfig, *, ipv6: bool = True) -> list[socket.socket]:
+    return listen(
+        rest.bind_address, rest.port, port_option="--rest_port", address_option="--rest_bind_address", ipv6=ipv6
+    )

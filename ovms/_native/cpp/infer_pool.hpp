@@ -1,6 +1,8 @@
 // The infer requests of one model: a lease is the exclusive use of one of them for one run.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -21,6 +23,15 @@ inline Deadline deadline_after(double seconds) {
     return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
+// Seconds until then, at least 0; -1 without a deadline.
+inline double seconds_left(Deadline deadline) {
+    if (deadline == Deadline::max()) return -1;
+    return std::max(0.0, std::chrono::duration<double>(deadline - Clock::now()).count());
+}
+
+// After so many runs usual_run says something: it starts at zero and rises slowly.
+inline constexpr uint32_t kRunsToKnow = 16;
+
 // One OpenVINO execution slot, with the input tensors it was born with.
 struct InferSlot {
     ov::InferRequest request;
@@ -28,6 +39,7 @@ struct InferSlot {
     std::vector<uint64_t> string_bytes;     // by input: bytes of strings that own_inputs was given since it was made
     std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
     Clock::duration usual_run{0};           // how long its runs take, short ones counting most
+    uint32_t runs = 0;                      // how many there were, up to kRunsToKnow
     uint32_t generation = 0;                // of the graph the request runs on, see DynamicGraph
 };
 
@@ -72,6 +84,12 @@ public:
     // once (full is true then) if as many wait as may.
     Lease lease(Deadline deadline, bool& full);
 
+    // A free slot whose runs are known to take at most longest, or an empty lease at once.
+    Lease lease_quick(Clock::duration longest);
+
+    // A front end's own queue for this pool: while it holds calls, lease_quick lets nobody pass them.
+    void add_queued(int32_t calls) { queued_.fetch_add(calls, std::memory_order_relaxed); }
+
 private:
     friend class Lease;
 
@@ -90,6 +108,7 @@ private:
     std::deque<Waiter*> waiting_;
     size_t max_queue_ = static_cast<size_t>(-1);
     bool turns_ = false;
+    std::atomic<int32_t> queued_{0};
 };
 
 }  // namespace ovms

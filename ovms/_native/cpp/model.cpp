@@ -4,14 +4,6 @@
 
 namespace ovms {
 
-void Model::unpin() {
-    // The last one out wakes whoever waits. The lock orders this with the waiter's own look at the count.
-    if (pins_.fetch_sub(1, std::memory_order_seq_cst) == 1 && awaited_.load(std::memory_order_seq_cst)) {
-        const std::lock_guard lock(mutex_);
-        unused_.notify_all();
-    }
-}
-
 bool Model::wait_unused(Deadline deadline) {
     std::unique_lock lock(mutex_);
     awaited_.store(true, std::memory_order_seq_cst);

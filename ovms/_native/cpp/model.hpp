@@ -28,7 +28,13 @@ public:
     // the count only falls. Who reads 0 also sees all that those requests did: unloading may follow.
     uint32_t pins() const { return pins_.load(std::memory_order_acquire); }
     void pin() { pins_.fetch_add(1, std::memory_order_relaxed); }
-    void unpin();
+    void unpin() {
+        // The last one out wakes whoever waits. The lock orders this with the waiter's own look at the count.
+        if (pins_.fetch_sub(1, std::memory_order_seq_cst) == 1 && awaited_.load(std::memory_order_seq_cst)) {
+            const std::lock_guard lock(mutex_);
+            unused_.notify_all();
+        }
+    }
 
     // Waits until no request holds the model; false if timeout passed first.
     bool wait_unused(Deadline deadline);
@@ -77,6 +83,7 @@ class ModelPin {
 public:
     ModelPin() = default;
     explicit ModelPin(std::shared_ptr<Model> model) : model_(std::move(model)) { model_->pin(); }
+    explicit operator bool() const { return model_ != nullptr; }
     ModelPin(ModelPin&&) = default;
     ModelPin& operator=(ModelPin&& other) noexcept {
         release();

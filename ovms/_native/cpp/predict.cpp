@@ -43,6 +43,7 @@ void run_where_cheapest(InferSlot& slot) {
     // Down at once, up slowly: a short run that was interrupted, or the first one, does not make a model long.
     const Clock::duration took = Clock::now() - start;
     slot.usual_run = took < slot.usual_run ? took : slot.usual_run + (took - slot.usual_run) / 64;
+    if (slot.runs < kRunsToKnow) ++slot.runs;
 }
 
 Status infer(InferSlot& slot) {
@@ -108,11 +109,16 @@ Status lease(const Model& model, InferPool& pool, const Caller& caller, Lease& o
             return {Code::kCancelled, "the client has cancelled the call"};
         if (out) return {};
     }
-    const std::string which = "model " + quote_name(model.name()) + " version " + std::to_string(model.version());
-    if (full)
-        return {Code::kResourceExhausted, "the queue of " + which + " is full: " + std::to_string(pool.max_queue()) +
-                                              " requests wait already (\"max_queue\" in the model's configuration)"};
-    return {Code::kDeadlineExceeded, "no infer request of " + which + " became free within the deadline"};
+    return full ? queue_is_full(model, pool.max_queue()) : none_became_free(model);
+}
+
+// An infer request for a call that may not wait: only of a model whose shapes are fixed, as checking or compiling others can
+// take long, and only if one is free and known to be quick.
+bool lease_inline(Model& model, const Caller& caller, Lease& out) {
+    if (model.shape_check() != nullptr || model.shape_cache() != nullptr || model.dynamic_graph() != nullptr) return false;
+    if (caller.deadline != Deadline::max() && Clock::now() >= caller.deadline) return false;
+    out = model.pool().lease_quick(caller.longest_run);
+    return static_cast<bool>(out);
 }
 
 Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, const ByteSink& sink, Workspace& work,
@@ -121,8 +127,15 @@ Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, 
     if (Status status = codec.parse(key); !status.ok()) return status;
 
     ModelPin model;
-    if (Status status = registry.acquire(key, model); !status.ok()) return status;
+    if (caller.model != nullptr && !caller.inline_only && *caller.model) model = std::move(*caller.model);
+    else if (Status status = registry.acquire(key, model); !status.ok()) return status;
     if (trace != nullptr) trace->model = model.shared();
+
+    Lease slot;
+    if (caller.inline_only && !lease_inline(*model, caller, slot)) {
+        *caller.model = std::move(model);
+        return {Code::kPostponed, {}};
+    }
 
     const Signature& signature = model->signature();
     work.output_order.clear();
@@ -136,8 +149,8 @@ Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, 
         if (Status status = cache->get(work.inputs, caller.deadline, compiled); !status.ok()) return status;
     InferPool& pool = compiled == nullptr ? model->pool() : compiled->pool;
 
-    Lease slot;
-    if (Status status = lease(*model, pool, caller, slot); !status.ok()) return status;
+    if (!slot)
+        if (Status status = lease(*model, pool, caller, slot); !status.ok()) return status;
     if (trace != nullptr) trace->leased = Clock::now();
 
     BindAndInfer steps(signature, work, *slot, trace);

@@ -21,6 +21,15 @@ namespace ovms {
 struct Caller {
     Deadline deadline = Deadline::max();
     const std::atomic<bool>* left = nullptr;  // set once the client has gone, if anybody watches it
+
+    // For a thread that has others to serve: predict answers kPostponed, after it has put the model that is asked for into
+    // *model, if it would have to wait for anything, or compute for longer than this.
+    bool inline_only = false;
+    Clock::duration longest_run{0};
+
+    // With inline_only: gets the model. Else the model of a call that was postponed, if it holds one: it is used, and not
+    // looked for again.
+    ModelPin* model = nullptr;
 };
 
 // An API in one encoding: what of the predict path depends on it. One object serves one call at a time.
@@ -49,6 +58,17 @@ struct Trace {
     Clock::time_point packed{};
     std::shared_ptr<const Model> model;  // who answered
 };
+
+// What a call is told that has to wait for an infer request, and may not, or did so for too long.
+inline Status queue_is_full(const Model& model, size_t max_queue) {
+    return {Code::kResourceExhausted, "the queue of model " + quote_name(model.name()) + " version " + std::to_string(model.version()) +
+                                          " is full: " + std::to_string(max_queue) +
+                                          " requests wait already (\"max_queue\" in the model's configuration)"};
+}
+inline Status none_became_free(const Model& model) {
+    return {Code::kDeadlineExceeded, "no infer request of model " + quote_name(model.name()) + " version " +
+                                         std::to_string(model.version()) + " became free within the deadline"};
+}
 
 inline double milliseconds_between(const Clock::time_point& from, const Clock::time_point& to) {
     return std::chrono::duration<double, std::milli>(to - from).count();

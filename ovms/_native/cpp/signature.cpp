@@ -7,7 +7,6 @@
 namespace ovms {
 namespace {
 
-constexpr size_t kLongestName = 200;   // bytes of a peer's name that a message repeats
 constexpr size_t kLongestList = 600;   // bytes of a list of names
 
 std::string dimension_text(const Dimension& dim) {
@@ -40,19 +39,6 @@ size_t find_tensor(const std::vector<TensorSpec>& tensors, std::string_view name
     for (size_t i = 0; i < tensors.size(); ++i)
         if (tensors[i].name == name) return i;
     return kNoTensor;
-}
-
-std::string quote_name(std::string_view name) {
-    const std::string_view cut = cut_utf8(name, kLongestName);
-    std::string text = "'";
-    for (const char c : cut) {
-        if (c == '\'' || c == '\\') text += '\\';
-        // A control character could break the line that a log or a terminal shows.
-        if (static_cast<uint8_t>(c) < 0x20 || c == 0x7f) text += '?';
-        else text += c;
-    }
-    if (cut.size() != name.size()) text += "...";
-    return text + "'";
 }
 
 std::string name_list(const std::vector<TensorSpec>& tensors) {

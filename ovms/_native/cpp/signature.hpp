@@ -9,6 +9,7 @@
 #include "dtype.hpp"
 #include "status.hpp"
 #include "tensor_ref.hpp"
+#include "utf8.hpp"
 
 namespace ovms {
 
@@ -51,7 +52,6 @@ size_t find_tensor(const std::vector<TensorSpec>& tensors, std::string_view name
 // The names as Python prints a list of strings: "['a', 'b']", cut when there are very many.
 std::string name_list(const std::vector<TensorSpec>& tensors);
 std::string name_list(const std::vector<std::string_view>& names);
-std::string quote_name(std::string_view name);
 
 // Whether a tensor of these dimensions may be fed to input. The first words of each text are ie_serving's; then come the
 // input's name and what in the configuration would allow it.

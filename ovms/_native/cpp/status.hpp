@@ -9,6 +9,7 @@ namespace ovms {
 
 // google.rpc.Code, the subset the data plane produces. ovms/errors.py has the same numbers.
 enum class Code : int {
+    kPostponed = -1,  // no error: see Caller::inline_only. Never leaves C++
     kOk = 0,
     kCancelled = 1,
     kInvalidArgument = 3,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 namespace ovms {
@@ -50,6 +51,21 @@ inline std::string_view cut_utf8(std::string_view text, size_t limit) {
     if (text.size() <= limit) return text;
     while (limit > 0 && (static_cast<uint8_t>(text[limit]) & 0xc0) == 0x80) --limit;
     return text.substr(0, limit);
+}
+
+// The name in quotes, for a message: cut, and without control characters.
+inline constexpr size_t kLongestName = 200;  // bytes
+inline std::string quote_name(std::string_view name) {
+    const std::string_view cut = cut_utf8(name, kLongestName);
+    std::string text = "'";
+    for (const char c : cut) {
+        if (c == '\'' || c == '\\') text += '\\';
+        // A control character could break the line that a log or a terminal shows.
+        if (static_cast<uint8_t>(c) < 0x20 || c == 0x7f) text += '?';
+        else text += c;
+    }
+    if (cut.size() != name.size()) text += "...";
+    return text + "'";
 }
 
 }  // namespace ovms

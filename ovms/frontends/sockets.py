@@ -1,10 +1,9 @@
-"""Listening sockets for a front end whose HTTP server takes any."""
+"""Listening sockets for front ends that take any."""
 
 import errno
 import socket
 from typing import Any, Final
 
-from ovms.config import RestConfig
 from ovms.errors import Code, ServingError
 
 BACKLOG: Final = 1024
@@ -16,17 +15,22 @@ ANY: Final = "::"
 _NOT_OF_THIS_MACHINE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def listen(rest: RestConfig, *, ipv6: bool = True) -> list[socket.socket]:
-    """Listen on every address of this machine that the configured one means; ``::`` is IPv4 as well.
+def listen(
+    bind_address: str, port: int, *, port_option: str, address_option: str, ipv6: bool = True
+) -> list[socket.socket]:
+    """Listen on every address of this machine that the given one means; ``::`` is IPv4 as well.
 
-    ServingError UNAVAILABLE with the option that is to blame and the system's reason, if one of these is taken or
-    there is none. Without ``ipv6`` only on IPv4 addresses.
+    Port 0 is any free one, the same for all of them. ServingError UNAVAILABLE with the option that is to blame and the
+    system's reason, if one of these is taken or there is none. Without ``ipv6`` only on IPv4 addresses.
     """
-    address = rest.bind_address.strip("[]")
-    places = _places(ANY_IPV4 if address == ANY and not ipv6 else address, rest.port, ipv6)
-    opened = [_listen(family, place) for family, place in places]
+    address = bind_address.strip("[]")
+    try:
+        places = _places(ANY_IPV4 if address == ANY and not ipv6 else address, port, ipv6)
+    except (OSError, UnicodeError) as error:
+        raise _refusal(address_option, address, error) from None
+    opened = _listen_on_all(places)
     if address == ANY and all(isinstance(one, OSError) and one.errno in _NOT_OF_THIS_MACHINE for one in opened):
-        opened = [_listen(socket.AF_INET, (ANY_IPV4, rest.port))]  # a machine without IPv6
+        opened = [_listen(socket.AF_INET, (ANY_IPV4, port))]  # a machine without IPv6
     sockets = [one for one in opened if isinstance(one, socket.socket)]
     errors = [one for one in opened if isinstance(one, OSError)]
     taken = [error for error in errors if error.errno not in _NOT_OF_THIS_MACHINE]
@@ -35,18 +39,26 @@ def listen(rest: RestConfig, *, ipv6: bool = True) -> list[socket.socket]:
     for one in sockets:
         one.close()
     if taken:
-        shown = f"[{address}]:{rest.port}" if ":" in address else f"{address}:{rest.port}"
-        raise _refusal("--rest_port", shown, taken[0])
-    raise _refusal("--rest_bind_address", address, errors[0])
+        shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        raise _refusal(port_option, shown, taken[0])
+    raise _refusal(address_option, address, errors[0])
 
 
 def _places(address: str, port: int, ipv6: bool) -> list[tuple[int, Any]]:
     family = socket.AF_UNSPEC if ipv6 else socket.AF_INET
-    try:
-        found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise _refusal("--rest_bind_address", address, error) from None
+    found = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return [(kind, place) for kind, _, _, _, place in found]
+
+
+def _listen_on_all(places: list[tuple[int, Any]]) -> list[socket.socket | OSError]:
+    opened: list[socket.socket | OSError] = []
+    port = 0
+    for family, place in places:
+        one = _listen(family, (place[0], place[1] or port, *place[2:]))
+        if isinstance(one, socket.socket):
+            port = one.getsockname()[1]
+        opened.append(one)
+    return opened
 
 
 def _listen(family: int, place: Any) -> socket.socket | OSError:

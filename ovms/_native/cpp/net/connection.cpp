@@ -1,0 +1,216 @@
+#include "connection.hpp"
+
+#include <unistd.h>
+
+#include "port.hpp"
+
+namespace ovms::net {
+namespace {
+
+constexpr size_t kMostBuffers = 512;       // of one write; the system takes 1024
+constexpr size_t kKeptText = 64 << 10;     // of memory for small pieces, from one write to the next
+constexpr uint64_t kLinger = 2'000;          // milliseconds
+constexpr uint64_t kUntaken = 30'000;        // so long a client may take nothing of what is sent to it
+
+}  // namespace
+
+void Connection::Output::append(std::string_view bytes) {
+    if (pieces.empty() || pieces.back().data != nullptr) pieces.push_back({nullptr, text.size(), 0, nullptr});
+    text.insert(text.end(), bytes.begin(), bytes.end());
+    pieces.back().size += bytes.size();
+    size += bytes.size();
+}
+
+void Connection::Output::append(const uint8_t* data, size_t bytes, std::shared_ptr<const void> holder) {
+    pieces.push_back({data, 0, bytes, std::move(holder)});
+    size += bytes;
+}
+
+void Connection::Output::buffers(std::vector<uv_buf_t>& out, size_t skip) const {
+    out.clear();
+    for (const Piece& piece : pieces) {
+        if (skip >= piece.size) {
+            skip -= piece.size;
+            continue;
+        }
+        const uint8_t* const data = (piece.data == nullptr ? text.data() + piece.begin : piece.data) + skip;
+        // libuv reads only, but has one type for both.
+        out.push_back({const_cast<char*>(reinterpret_cast<const char*>(data)), piece.size - skip});
+        skip = 0;
+    }
+}
+
+void Connection::Output::clear() {
+    pieces.clear();
+    text.clear();
+    if (text.capacity() > kKeptText) text.shrink_to_fit();
+    size = 0;
+}
+
+Connection::Connection(IoLoop& loop, Port& port) : loop_(loop), port_(port) { port_.count_connections(1); }
+
+Connection::~Connection() { port_.count_connections(-1); }
+
+void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
+    const auto connection = std::make_shared<Connection>(loop, port);
+    Connection& self = *connection;
+    const int failed = is_unix ? uv_pipe_init(loop.uv(), &self.handle_.pipe, 0) : uv_tcp_init(loop.uv(), &self.handle_.tcp);
+    if (failed != 0) {
+        ::close(socket);
+        return;
+    }
+    self.stream()->data = &self;
+    self.self_ = connection;
+    loop.add(&self);
+    self.last_heard_ = self.now();
+    if ((is_unix ? uv_pipe_open(&self.handle_.pipe, socket) : uv_tcp_open(&self.handle_.tcp, socket)) != 0) {
+        ::close(socket);
+        self.close();
+        return;
+    }
+    // Answers are written whole: nothing is gained by waiting for more.
+    if (!is_unix) uv_tcp_nodelay(&self.handle_.tcp, 1);
+    self.pause_reading(false);
+}
+
+void Connection::pause_reading(bool pause) {
+    if (closed_ || reading_ != pause) return;
+    reading_ = !pause;
+    if (pause) {
+        uv_read_stop(stream());
+        return;
+    }
+    uv_read_start(
+        stream(),
+        [](uv_handle_t* handle, size_t, uv_buf_t* buffer) {
+            auto* const self = static_cast<Connection*>(handle->data);
+            *buffer = {reinterpret_cast<char*>(self->loop_.read_buffer()), IoLoop::kReadSize};
+        },
+        [](uv_stream_t* handle, ssize_t size, const uv_buf_t* buffer) {
+            static_cast<Connection*>(handle->data)->on_read(size, buffer);
+        });
+}
+
+void Connection::on_read(ssize_t size, const uv_buf_t* buffer) {
+    if (size == 0) return;
+    const std::shared_ptr<Connection> alive = self_;
+    if (size > 0) {
+        last_heard_ = now();
+        if (!closing_) on_bytes(reinterpret_cast<const uint8_t*>(buffer->base), static_cast<size_t>(size));
+        return;
+    }
+    pause_reading(true);
+    if (size != UV_EOF || lingering_ || session_ == nullptr) close();
+    else if (!closing_) session_->on_end();
+}
+
+void Connection::on_bytes(const uint8_t* data, size_t size) {
+    if (session_ != nullptr) {
+        session_->on_bytes(data, size);
+        return;
+    }
+    first_.insert(first_.end(), data, data + size);
+    session_ = port_.open_session(*this, {reinterpret_cast<const char*>(first_.data()), first_.size()});
+    if (session_ == nullptr) return;
+    const std::vector<uint8_t> first = std::move(first_);
+    if (port_.draining()) session_->drain();
+    session_->on_bytes(first.data(), first.size());
+}
+
+void Connection::flush() {
+    if (sending_ || closed_) return;
+    const std::shared_ptr<Connection> alive = self_;
+    while (true) {
+        if (session_ != nullptr) session_->fill();
+        if (closed_) return;
+        if (out_.empty()) break;
+        out_.buffers(buffers_, 0);
+        const auto count = static_cast<unsigned>(std::min(buffers_.size(), kMostBuffers));
+        const int sent = uv_try_write(stream(), buffers_.data(), count);
+        if (sent < 0 && sent != UV_EAGAIN) {
+            close();
+            return;
+        }
+        if (sent < 0 || static_cast<size_t>(sent) < out_.size) {
+            send_rest(sent < 0 ? 0 : static_cast<size_t>(sent));
+            return;
+        }
+        out_.clear();
+    }
+    if (closing_) end_output();
+}
+
+void Connection::send_rest(size_t sent) {
+    std::swap(out_, in_system_);
+    in_system_.buffers(buffers_, sent);
+    write_.data = this;
+    sending_ = true;
+    last_taken_ = now();
+    const auto done = [](uv_write_t* write, int status) {
+        auto* const self = static_cast<Connection*>(write->data);
+        self->sending_ = false;
+        self->in_system_.clear();
+        if (status != 0) self->close();
+        else self->flush();
+    };
+    if (uv_write(&write_, stream(), buffers_.data(), static_cast<unsigned>(buffers_.size()), done) != 0) {
+        sending_ = false;
+        close();
+    }
+}
+
+void Connection::close_when_sent(bool linger) {
+    if (closing_ || closed_) return;
+    closing_ = true;
+    linger_ = linger;
+    flush();
+}
+
+void Connection::end_output() {
+    if (!linger_) {
+        close();
+        return;
+    }
+    if (lingering_) return;
+    lingering_ = true;
+    last_heard_ = now();
+    pause_reading(false);
+    if (uv_shutdown(&shutdown_, stream(), [](uv_shutdown_t*, int) {}) != 0) close();
+}
+
+void Connection::drain() {
+    if (session_ == nullptr) close();
+    else session_->drain();
+}
+
+void Connection::tick() {
+    const std::shared_ptr<Connection> alive = self_;
+    if (sending_) {
+        if (const size_t queued = uv_stream_get_write_queue_size(stream()); queued != queued_) {
+            queued_ = queued;
+            last_taken_ = now();
+        }
+        if (now() - last_taken_ > kUntaken) close();
+        return;
+    }
+    const uint64_t silent = now() - last_heard_;
+    if (lingering_ && silent > kLinger) close();
+    if (closing()) return;
+    if (session_ != nullptr) session_->tick(silent);
+    else if (silent > port_.patience()) close();
+}
+
+void Connection::close() {
+    if (closed_) return;
+    closed_ = true;
+    loop_.remove(this);
+    if (session_ != nullptr) session_->on_close();
+    uv_close(reinterpret_cast<uv_handle_t*>(stream()), [](uv_handle_t* handle) {
+        auto* const self = static_cast<Connection*>(handle->data);
+        self->out_.clear();
+        self->in_system_.clear();
+        const std::shared_ptr<Connection> last = std::move(self->self_);
+    });
+}
+
+}  // namespace ovms::net

@@ -1,0 +1,112 @@
+// One client's connection on its I/O thread: bytes in, bytes out, an orderly end. What the bytes mean is its session's.
+#pragma once
+
+#include <uv.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "io_loop.hpp"
+#include "session.hpp"
+
+namespace ovms::net {
+
+class Port;
+
+class Connection : public std::enable_shared_from_this<Connection> {
+public:
+    Connection(IoLoop& loop, Port& port);
+    ~Connection();
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    // Takes over an accepted socket; closes it if it cannot be used.
+    static void adopt(IoLoop& loop, Port& port, int socket, bool is_unix);
+
+    IoLoop& loop() { return loop_; }
+    Port& port() { return port_; }
+    const Port& port() const { return port_; }
+    bool closed() const { return closed_; }
+    bool closing() const { return closing_ || closed_; }
+
+    // To be sent: copied, or as it stands, which holder keeps alive. Nothing is sent before flush.
+    void add(std::string_view bytes) { out_.append(bytes); }
+    void add(const uint8_t* data, size_t size, std::shared_ptr<const void> holder) { out_.append(data, size, std::move(holder)); }
+    // How many bytes wait to be given to the system.
+    size_t unsent() const { return out_.size; }
+    // Sends what was added, and what the session then adds, as far as the client takes it.
+    void flush();
+
+    // With true, what the client sends stays in the system until false.
+    void pause_reading(bool pause);
+
+    // Closes at once; what was not sent is lost.
+    void close();
+    // Closes once everything was sent. linger: a client that still sends what nobody will read gets the time to see the
+    // answer first; otherwise the system would reset the connection, and the answer with it.
+    void close_when_sent(bool linger);
+
+    // The port takes no more calls.
+    void drain();
+    // Whether nothing is under way: no call, and nothing to send.
+    bool idle() const { return !sending_ && out_.empty() && (session_ == nullptr || !session_->busy()); }
+
+    // Once a second.
+    void tick();
+
+private:
+    // Bytes in the order in which they are to be sent.
+    struct Output {
+        struct Piece {
+            const uint8_t* data;  // null: in text
+            size_t begin;         // place in text
+            size_t size;
+            std::shared_ptr<const void> holder;
+        };
+        std::vector<Piece> pieces;
+        std::vector<uint8_t> text;
+        size_t size = 0;
+
+        bool empty() const { return size == 0; }
+        void append(std::string_view bytes);
+        void append(const uint8_t* data, size_t size, std::shared_ptr<const void> holder);
+        void buffers(std::vector<uv_buf_t>& out, size_t skip) const;
+        void clear();
+    };
+
+    void on_read(ssize_t size, const uv_buf_t* buffer);
+    void on_bytes(const uint8_t* data, size_t size);
+    void send_rest(size_t sent);
+    void end_output();
+    uint64_t now() { return uv_now(loop_.uv()); }
+    uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&handle_); }
+
+    IoLoop& loop_;
+    Port& port_;
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } handle_{};
+    std::shared_ptr<Connection> self_;  // until the handle is closed
+    std::unique_ptr<Session> session_;  // from the first bytes on
+    std::vector<uint8_t> first_;        // bytes that do not yet say which protocol it is
+    Output out_;                        // not yet given to the system
+    Output in_system_;                  // what the system could not take at once, and reads while sending_
+    std::vector<uv_buf_t> buffers_;
+    uv_write_t write_{};
+    uv_shutdown_t shutdown_{};
+    uint64_t last_heard_ = 0;  // milliseconds of the loop's clock
+    uint64_t last_taken_ = 0;  // when the client last took something of in_system_
+    size_t queued_ = 0;        // as last seen, of in_system_
+    bool sending_ = false;
+    bool closed_ = false;
+    bool reading_ = false;
+    bool closing_ = false;  // when everything was sent
+    bool linger_ = false;
+    bool lingering_ = false;  // what comes in is thrown away
+};
+
+}  // namespace ovms::net

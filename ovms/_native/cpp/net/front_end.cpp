@@ -1,0 +1,100 @@
+#include "front_end.hpp"
+
+#include <latch>
+#include <thread>
+
+#include "connection.hpp"
+#include "listener.hpp"
+
+namespace ovms::net {
+namespace {
+
+constexpr auto kLook = std::chrono::milliseconds(5);       // between looks at what is still under way
+constexpr auto kGoodbye = std::chrono::milliseconds(150);  // that clients get to hear of the end, and to stop asking
+
+}  // namespace
+
+FrontEnd::FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads) : plane_(plane), scheduler_(threads) {
+    for (size_t i = 0; i < io_threads; ++i) loops_.push_back(std::make_unique<IoLoop>());
+}
+
+FrontEnd::~FrontEnd() { stop(); }
+
+size_t FrontEnd::add_grpc(GrpcSettings settings) {
+    ports_.push_back(std::make_unique<GrpcPort>(plane_, scheduler_, cold_, std::move(settings)));
+    return ports_.size() - 1;
+}
+
+void FrontEnd::listen(size_t port, int socket, bool is_unix) {
+    Port* const which = ports_[port].get();
+    auto accepted = [this, which, is_unix](int client) {
+        IoLoop& loop = next_loop();
+        loop.post([&loop, which, client, is_unix] { Connection::adopt(loop, *which, client, is_unix); });
+    };
+    auto trouble = [this](std::string text) { cold_.push({nullptr, false, std::move(text)}); };
+    auto listener = std::make_unique<Listener>(socket, std::move(accepted), std::move(trouble));
+    which->listeners.push_back(listener.get());
+    listeners_.push_back(std::move(listener));
+}
+
+void FrontEnd::start() {
+    started_ = true;
+    for (const auto& loop : loops_) loop->start();
+    loops_.front()->post([this] {
+        for (const auto& listener : listeners_) listener->start(loops_.front()->uv());
+    });
+}
+
+template <class Do>
+void FrontEnd::on_every_loop(Do act) {
+    std::latch done(static_cast<std::ptrdiff_t>(loops_.size()));
+    for (const auto& loop : loops_)
+        loop->post([&, loop = loop.get()] {
+            act(*loop);
+            done.count_down();
+        });
+    done.wait();
+}
+
+size_t FrontEnd::busy_connections(const Port& port) {
+    std::atomic<size_t> busy{0};
+    on_every_loop([&](IoLoop& loop) {
+        for (const Connection* connection : loop.connections()) busy += &connection->port() == &port && !connection->idle();
+    });
+    return busy;
+}
+
+bool FrontEnd::drain(size_t number, Deadline deadline) {
+    Port& port = *ports_[number];
+    port.drain();
+    if (!started_ || stopped_) return true;
+    const auto each = [&](IoLoop& loop, auto act) {
+        const std::vector<Connection*> all(loop.connections().begin(), loop.connections().end());
+        for (Connection* connection : all)
+            if (loop.connections().contains(connection) && &connection->port() == &port) act(*connection);
+    };
+    on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.drain(); }); });
+    const Deadline heard = Clock::now() + kGoodbye;
+    size_t busy = 0;
+    while ((busy = busy_connections(port)) != 0 || (port.connections() != 0 && Clock::now() < heard)) {
+        if (busy != 0 && Clock::now() >= std::max(deadline, heard)) break;
+        std::this_thread::sleep_for(kLook);
+    }
+    on_every_loop([&](IoLoop& loop) {
+        if (&loop == loops_.front().get())
+            for (Listener* listener : port.listeners) listener->stop();
+    });
+    // Those that were accepted last have been handed out by now.
+    on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.close(); }); });
+    return busy == 0;
+}
+
+void FrontEnd::stop() {
+    if (stopped_) return;
+    stopped_ = true;
+    cold_.close();
+    scheduler_.stop();
+    for (const auto& loop : loops_) loop->stop();
+}
+
+}  // namespace ovms::net

@@ -1,0 +1,66 @@
+// The native front end: I/O threads, ports, and their beginning and end.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cold_calls.hpp"
+#include "data_plane.hpp"
+#include "grpc_port.hpp"
+#include "io_loop.hpp"
+#include "port.hpp"
+#include "scheduler.hpp"
+
+namespace ovms::net {
+
+class Listener;
+
+// Made, given ports, started and stopped once. Its calls are for one thread at a time, but for those of cold().
+class FrontEnd {
+public:
+    // io_threads: at least one. threads: the most that compute for calls which an I/O thread does not compute itself.
+    FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads);
+    ~FrontEnd();
+
+    // A port that speaks gRPC. The number names it in what follows.
+    size_t add_grpc(GrpcSettings settings);
+
+    // Has a port accept connections from a socket that listens, which is the front end's from now on.
+    void listen(size_t port, int socket, bool is_unix);
+
+    // Accepts connections from now on.
+    void start();
+
+    // Refuses new calls of a port, tells its clients, and waits until those under way are answered, at most until the
+    // deadline; then closes its connections and sockets. False: some calls were cut off.
+    bool drain(size_t port, Deadline deadline);
+
+    // Ends all threads. Only after every port was drained, and none was cut off: whoever computes is waited for.
+    void stop();
+
+    ColdQueue& cold() { return cold_; }
+    int connections(size_t port) const { return ports_[port]->connections(); }
+
+private:
+    friend class Listener;
+
+    size_t busy_connections(const Port& port);
+    template <class Do>
+    void on_every_loop(Do act);
+    IoLoop& next_loop() { return *loops_[next_loop_++ % loops_.size()]; }
+
+    const DataPlane plane_;
+    ColdQueue cold_;
+    Scheduler scheduler_;
+    std::vector<std::unique_ptr<Port>> ports_;
+    std::vector<std::unique_ptr<IoLoop>> loops_;
+    std::vector<std::unique_ptr<Listener>> listeners_;  // all on the first loop
+    size_t next_loop_ = 0;
+    bool started_ = false;
+    bool stopped_ = false;
+};
+
+}  // namespace ovms::net

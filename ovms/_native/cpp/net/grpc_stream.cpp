@@ -1,0 +1,300 @@
+#include "grpc_stream.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "grpc_text.hpp"
+#include "tensor_offset.hpp"
+
+namespace ovms::net {
+namespace {
+
+using namespace std::string_view_literals;
+
+constexpr auto kPredictPath = "/tensorflow.serving.PredictionService/Predict"sv;
+constexpr auto kContentType = "application/grpc"sv;
+constexpr auto kEncodings = "identity,deflate,gzip"sv;
+
+// What an I/O thread computes itself. Handing a call to another thread and back costs some 20 us: longer runs are worth it
+// when others wait, or when they would keep the thread from its connections.
+constexpr auto kLongestAlone = std::chrono::microseconds(200);
+constexpr auto kLongestAmongOthers = std::chrono::microseconds(100);
+
+constexpr size_t kLargeContent = 64 << 10;  // from here on an aligned tensor is not copied
+constexpr size_t kLeastPacked = 1024;       // bytes up to which an answer is not worth compressing
+
+constexpr int kInternal = static_cast<int>(Code::kInternal);
+constexpr int kUnimplemented = 12;
+constexpr int kResourceExhausted = static_cast<int>(Code::kResourceExhausted);
+
+// A gRPC call that has gone to Python.
+class GrpcColdCall final : public ColdCall {
+public:
+    GrpcColdCall(std::shared_ptr<GrpcStream> stream, IoLoop& loop) : stream_(std::move(stream)), loop_(loop) { grpc = true; }
+
+    void send(std::string_view message) override {
+        auto answer = std::make_shared<Answer>();
+        if (answer->allocate(message.size()) == nullptr) return finish(kResourceExhausted, "out of memory");
+        std::copy(message.begin(), message.end(), answer->data());
+        loop_.post([stream = stream_, answer] { stream->send_message(std::move(*answer)); });
+    }
+    void finish(int code, std::string_view message) override {
+        loop_.post([stream = stream_, code, text = std::string(message)] { stream->finish(code, text); });
+    }
+    void respond(int, std::vector<std::pair<std::string, std::string>>, std::string_view) override {}
+
+private:
+    std::shared_ptr<GrpcStream> stream_;
+    IoLoop& loop_;
+};
+
+}  // namespace
+
+std::unique_ptr<Session> GrpcPort::open_session(Connection& connection, std::string_view) {
+    return std::make_unique<Http2Session>(connection, *this);
+}
+
+std::shared_ptr<Http2Stream> GrpcPort::open(Http2Session& session, int32_t id) {
+    return std::make_shared<GrpcStream>(session, id, *this);
+}
+
+void GrpcStream::on_header(std::string_view name, std::string_view value) {
+    if (name == ":path"sv) {
+        if (value == kPredictPath && !port_.settings.predict_in_python) route_ = Route::kPredict;
+        else path_ = value;
+    } else if (name == ":method"sv) {
+        is_post_ = value == "POST"sv;
+    } else if (name == "content-type"sv) {
+        // application/grpc, application/grpc+proto; not application/grpc-web
+        is_grpc_ = value.starts_with(kContentType) &&
+                   (value.size() == kContentType.size() || value[kContentType.size()] == '+' || value[kContentType.size()] == ';');
+    } else if (name == "grpc-timeout"sv) {
+        std::chrono::nanoseconds timeout{};
+        timeout_is_malformed_ = !parse_grpc_timeout(value, timeout);
+        deadline_ = Clock::now() + timeout;
+    } else if (name == "grpc-encoding"sv) {
+        packing_ = value == "gzip"sv ? Packing::kGzip : value == "deflate"sv ? Packing::kDeflate : Packing::kNone;
+        encoding_is_known_ = packing_ != Packing::kNone || value == "identity"sv;
+    } else if (name == "grpc-accept-encoding"sv) {
+        takes_gzip_ = value.find("gzip"sv) != std::string_view::npos;
+    }
+}
+
+void GrpcStream::on_headers_end() {
+    if (headers_too_large()) return finish(kResourceExhausted, "the call's headers are larger than 64 KiB");
+    if (!is_post_) return submit({{":status", "405"}, {"allow", "POST"}}, true);
+    if (!is_grpc_) return submit({{":status", "415"}}, true);
+    if (timeout_is_malformed_) return finish(kInternal, "grpc-timeout: expected up to eight digits and one of H M S m u n");
+    if (!encoding_is_known_) return finish(kUnimplemented, "grpc-encoding: expected one of identity, deflate, gzip");
+    if (route_ == Route::kPredict) return;
+    if (!port_.settings.cold_paths.contains(path_)) return finish(kUnimplemented, "Method not found!");
+    route_ = Route::kCold;
+}
+
+void GrpcStream::on_data(const uint8_t* data, size_t size) {
+    if (prefix_size_ < kPrefix) {
+        const size_t taken = std::min(size, kPrefix - prefix_size_);
+        std::memcpy(prefix_.data() + prefix_size_, data, taken);
+        prefix_size_ += taken;
+        data += taken;
+        size -= taken;
+        if (prefix_size_ < kPrefix) return;
+        begin_message();
+        if (answered()) return;
+    }
+    if (size == 0) return;
+    if (size > expected_ - body_.size()) return finish(kInternal, "the call has more than one message, or bytes behind it");
+    if (!began_) {
+        const size_t offset = expected_ < kLargeContent || prefix_[0] != 0 ? 0 : large_content_offset(data, size, kLargeContent);
+        began_ = body_.begin(expected_, 64 - offset % 64);
+        if (!began_) return finish(kResourceExhausted, "out of memory");
+    }
+    if (!body_.append(data, size)) finish(kResourceExhausted, "there is no memory for a message of so many bytes now");
+}
+
+void GrpcStream::begin_message() {
+    expected_ = size_t{prefix_[1]} << 24 | size_t{prefix_[2]} << 16 | size_t{prefix_[3]} << 8 | prefix_[4];
+    if (prefix_[0] > 1 || (prefix_[0] == 1 && packing_ == Packing::kNone))
+        return finish(kInternal, "a message's first byte: expected 0, or 1 with a grpc-encoding");
+    if (expected_ > port_.settings.max_message)
+        finish(kResourceExhausted, "Received message larger than max (" + std::to_string(expected_) + " vs. " +
+                                       std::to_string(port_.settings.max_message) + ")");
+}
+
+void GrpcStream::run() {
+    if (prefix_size_ < kPrefix || body_.size() < expected_) {
+        finish(kInternal, prefix_size_ == 0 ? "the call has no message" : "the call's message is cut off");
+        return;
+    }
+    if (prefix_[0] == 1 && !unpack_message()) return;
+    if (route_ == Route::kCold) return pass_to_python();
+    predict();
+}
+
+bool GrpcStream::unpack_message() {
+    Body unpacked;
+    std::string why;
+    switch (unpack(packing_, body_.data(), body_.size(), port_.settings.max_message, unpacked, why)) {
+        case Unpacked::kOk: body_ = std::move(unpacked); return true;
+        case Unpacked::kTooLarge:
+            finish(kResourceExhausted, "Received message larger than max (" + std::to_string(port_.settings.max_message) + ") once unpacked");
+            return false;
+        case Unpacked::kOutOfMemory: finish(kResourceExhausted, "out of memory"); return false;
+        case Unpacked::kMalformed: break;
+    }
+    finish(kInternal, "the message cannot be unpacked: " + why);
+    return false;
+}
+
+void GrpcStream::predict() {
+    if (port_.draining() && session_.refuses()) {
+        finish(static_cast<int>(Code::kUnavailable), "the server is stopping");
+        return;
+    }
+    Caller caller;
+    caller.deadline = deadline_;
+    caller.inline_only = true;
+    caller.longest_run = session_.more_ready() ? kLongestAmongOthers : kLongestAlone;
+    caller.model = &model;
+    const Status status = port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(), port_.settings.predict,
+                                                        caller, computed_.sink(), nullptr);
+    if (status.code != Code::kPostponed) return predicted(status);
+    const std::shared_ptr<GrpcStream> me = self();
+    if (!port_.scheduler.submit(me)) return predicted(queue_is_full(*model, model->pool().max_queue()));
+    queued_ = true;
+    if (deadline_ != Deadline::max()) alarm_ = connection_->loop().at(deadline_, [me] { me->out_of_time(); });
+}
+
+void GrpcStream::compute() {
+    Caller caller;
+    caller.deadline = deadline_;
+    caller.left = &left_;
+    caller.model = &model;
+    auto status = std::make_shared<Status>(port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(),
+                                                                         port_.settings.predict, caller, computed_.sink(), nullptr));
+    connection_->loop().post([me = self(), status] {
+        me->queued_ = false;
+        if (me->deadline_ != Deadline::max()) me->connection_->loop().forget(me->alarm_);
+        me->predicted(*status);
+        me->send();
+    });
+}
+
+void GrpcStream::out_of_time() {
+    if (!queued_ || !port_.scheduler.withdraw(*this)) return;  // else it is about to find out by itself
+    queued_ = false;
+    predicted(none_became_free(*model));
+    send();
+}
+
+void GrpcStream::predicted(const Status& status) {
+    body_.clear();
+    if (!status.ok()) return finish(status.number(), status.message);
+    send_message(std::move(computed_));
+    finish(0, {});
+}
+
+void GrpcStream::pass_to_python() {
+    auto call = std::make_shared<GrpcColdCall>(self(), connection_->loop());
+    call->path = path_.empty() ? std::string(kPredictPath) : path_;
+    call->body = std::move(body_);
+    call->deadline = deadline_;
+    cold_ = call;
+    port_.cold.push({std::move(call), false});
+}
+
+void GrpcStream::send_message(Answer message) {
+    if (gone() || finished_) return;
+    if (message.size() > port_.settings.max_message)
+        return finish(kResourceExhausted, "Sent message larger than max (" + std::to_string(message.size()) + " vs. " +
+                                              std::to_string(port_.settings.max_message) + ")");
+    // Whoever packs its requests gets packed answers; for all others latency counts.
+    bool packed = false;
+    if (prefix_[0] == 1 && takes_gzip_ && message.size() > kLeastPacked) {
+        Answer smaller;
+        packed = pack_gzip(message.text(), smaller);
+        if (packed) message = std::move(smaller);
+    }
+    uint8_t* const head = message.data() - kPrefix;
+    const size_t size = message.size();
+    head[0] = packed ? 1 : 0;
+    for (size_t i = 1; i < kPrefix; ++i) head[i] = static_cast<uint8_t>(size >> (8 * (kPrefix - 1 - i)));
+    counted_ += static_cast<int64_t>(size);
+    session_.count_answers(static_cast<int64_t>(size));
+    messages_.push_back(std::move(message));
+    if (cold_ != nullptr) {
+        submit_head();
+        resume();
+        send();
+    }
+}
+
+void GrpcStream::finish(int code, std::string_view text) {
+    if (gone() || finished_) return;
+    finished_ = true;
+    code_ = code;
+    if (code != 0) text_ = grpc_message(text);
+    if (messages_.empty()) {
+        char digits[12];
+        const auto end = std::to_chars(digits, digits + sizeof digits, code).ptr;
+        const std::string_view number(digits, static_cast<size_t>(end - digits));
+        if (encoding_is_known_)
+            submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-status", number}, {"grpc-message", text_}}, true);
+        else
+            submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-accept-encoding", kEncodings},
+                    {"grpc-status", number}, {"grpc-message", text_}}, true);
+    } else {
+        submit_head();
+        resume();
+    }
+    if (cold_ != nullptr) send();
+}
+
+void GrpcStream::submit_head() {
+    if (head_sent_) return;
+    head_sent_ = true;
+    if (prefix_[0] == 1 && takes_gzip_)
+        submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-encoding", "gzip"}, {"grpc-accept-encoding", kEncodings}}, false);
+    else
+        submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-accept-encoding", kEncodings}}, false);
+}
+
+Http2Stream::Chunk GrpcStream::produce(size_t most) {
+    Chunk chunk;
+    // A small message was copied, so that a stream that stays open needs no more memory with time.
+    if (sent_messages_ > 0 && messages_[sent_messages_ - 1].size() < kLeastPacked) messages_[sent_messages_ - 1].clear();
+    if (sent_messages_ < messages_.size()) {
+        const Answer& message = messages_[sent_messages_];
+        const size_t whole = kPrefix + message.size();
+        chunk.data = message.data() - kPrefix + sent_of_message_;
+        chunk.size = std::min(most, whole - sent_of_message_);
+        sent_of_message_ += chunk.size;
+        if (sent_of_message_ == whole) {
+            ++sent_messages_;
+            sent_of_message_ = 0;
+        }
+    }
+    if (sent_messages_ == messages_.size() && finished_) {
+        chunk.last = chunk.trailers = true;
+        if (code_ == 0) submit_trailers({{"grpc-status", "0"}});
+        else submit_trailers({{"grpc-status", std::to_string(code_)}, {"grpc-message", text_}});
+    }
+    return chunk;
+}
+
+void GrpcStream::on_close() {
+    session_.count_answers(-counted_);
+    counted_ = 0;
+    left_.store(true, std::memory_order_relaxed);
+    if (queued_) {
+        if (port_.scheduler.withdraw(*this)) queued_ = false;
+        if (deadline_ != Deadline::max()) connection_->loop().forget(alarm_);
+    }
+    if (cold_ != nullptr) {
+        if (!finished_) port_.cold.push({cold_, true});
+        cold_.reset();  // which holds this stream
+    }
+}
+
+}  // namespace ovms::net

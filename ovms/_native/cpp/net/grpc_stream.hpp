@@ -1,0 +1,89 @@
+// One gRPC call. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "answer.hpp"
+#include "body.hpp"
+#include "grpc_port.hpp"
+#include "http2_session.hpp"
+#include "packing.hpp"
+#include "scheduler.hpp"
+
+namespace ovms::net {
+
+class GrpcStream final : public Http2Stream, public Job {
+public:
+    GrpcStream(Http2Session& session, int32_t id, GrpcPort& port) : Http2Stream(session, id), port_(port) {}
+
+    void on_header(std::string_view name, std::string_view value) override;
+    void on_headers_end() override;
+    void on_data(const uint8_t* data, size_t size) override;
+    void run() override;
+    void on_close() override;
+    void compute() override;
+
+    // The answer, on the loop's thread: messages, and their end with gRPC's code and a text.
+    void send_message(Answer message);
+    void finish(int code, std::string_view text);
+
+private:
+    static constexpr size_t kPrefix = 5;  // of a message: whether it is compressed, its length in four bytes
+
+    Chunk produce(size_t most) override;
+    void begin_message();
+    bool unpack_message();
+    void predict();
+    void predicted(const Status& status);
+    void pass_to_python();
+    void submit_head();
+    void out_of_time();
+    std::shared_ptr<GrpcStream> self() { return std::static_pointer_cast<GrpcStream>(shared_from_this()); }
+
+    GrpcPort& port_;
+
+    // Of the headers
+    enum class Route : uint8_t { kNone, kPredict, kCold } route_ = Route::kNone;
+    bool is_post_ = false;
+    bool is_grpc_ = false;
+    bool timeout_is_malformed_ = false;
+    bool takes_gzip_ = false;
+    bool encoding_is_known_ = true;
+    Packing packing_ = Packing::kNone;
+    std::string path_;  // of a cold call, or of none
+    Deadline deadline_ = Deadline::max();
+
+    // Of the message
+    std::array<uint8_t, kPrefix> prefix_{};
+    size_t prefix_size_ = 0;
+    size_t expected_ = 0;
+    bool began_ = false;  // body_ has memory
+    Body body_;
+
+    // Of the work
+    std::atomic<bool> left_{false};
+    bool queued_ = false;  // with the scheduler, and so with a deadline
+    IoLoop::DeadlineKey alarm_{};
+    std::shared_ptr<ColdCall> cold_;
+    Answer computed_;
+
+    // Of the answer
+    std::vector<Answer> messages_;
+    size_t sent_messages_ = 0;
+    size_t sent_of_message_ = 0;
+    int64_t counted_ = 0;
+    bool head_sent_ = false;
+    bool finished_ = false;
+    int code_ = 0;
+    std::string text_;
+};
+
+}  // namespace ovms::net

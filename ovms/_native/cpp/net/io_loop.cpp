@@ -1,0 +1,108 @@
+#include "io_loop.hpp"
+
+#include <algorithm>
+
+#include "connection.hpp"
+
+namespace ovms::net {
+namespace {
+
+constexpr uint64_t kTickMilliseconds = 1000;
+
+}  // namespace
+
+IoLoop::IoLoop() : read_buffer_(std::make_unique_for_overwrite<uint8_t[]>(kReadSize)) {
+    uv_loop_init(&loop_);
+    wake_.data = ticker_.data = alarm_.data = this;
+    uv_async_init(&loop_, &wake_, [](uv_async_t* handle) { static_cast<IoLoop*>(handle->data)->run_tasks(); });
+    uv_timer_init(&loop_, &ticker_);
+    uv_timer_init(&loop_, &alarm_);
+}
+
+IoLoop::~IoLoop() {
+    stop();
+    if (closed_) return;
+    for (auto* handle : {reinterpret_cast<uv_handle_t*>(&wake_), reinterpret_cast<uv_handle_t*>(&ticker_),
+                         reinterpret_cast<uv_handle_t*>(&alarm_)})
+        uv_close(handle, nullptr);
+    uv_run(&loop_, UV_RUN_DEFAULT);
+    uv_loop_close(&loop_);
+}
+
+void IoLoop::start() {
+    uv_timer_start(&ticker_, [](uv_timer_t* handle) { static_cast<IoLoop*>(handle->data)->tick(); }, kTickMilliseconds,
+                   kTickMilliseconds);
+    thread_ = std::thread([this] { uv_run(&loop_, UV_RUN_DEFAULT); });
+}
+
+void IoLoop::stop() {
+    if (!thread_.joinable()) return;
+    post([this] {
+        {
+            const std::lock_guard lock(mutex_);
+            closed_ = true;
+        }
+        const std::vector<Connection*> all(connections_.begin(), connections_.end());
+        for (Connection* connection : all) connection->close();
+        deadlines_.clear();
+        for (auto* handle : {reinterpret_cast<uv_handle_t*>(&wake_), reinterpret_cast<uv_handle_t*>(&ticker_),
+                             reinterpret_cast<uv_handle_t*>(&alarm_)})
+            uv_close(handle, nullptr);
+    });
+    thread_.join();
+    uv_loop_close(&loop_);
+    // What came after the loop had ended: nobody is left to hear of it.
+    const std::lock_guard lock(mutex_);
+    tasks_.clear();
+}
+
+void IoLoop::post(std::function<void()> task) {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+    // Under the lock: the handle lives until stop, which takes it too.
+    if (tasks_.size() == 1 && !closed_) uv_async_send(&wake_);
+}
+
+void IoLoop::run_tasks() {
+    {
+        const std::lock_guard lock(mutex_);
+        running_.swap(tasks_);
+    }
+    for (const auto& task : running_) task();
+    running_.clear();
+}
+
+IoLoop::DeadlineKey IoLoop::at(Deadline deadline, std::function<void()> expired) {
+    const DeadlineKey key{deadline, deadlines_made_++};
+    deadlines_.emplace(key, std::move(expired));
+    if (deadlines_.begin()->first == key) arm();
+    return key;
+}
+
+void IoLoop::forget(const DeadlineKey& key) { deadlines_.erase(key); }
+
+void IoLoop::run_deadlines() {
+    const Deadline now = Clock::now();
+    while (!deadlines_.empty() && deadlines_.begin()->first.first <= now) {
+        const auto expired = std::move(deadlines_.begin()->second);
+        deadlines_.erase(deadlines_.begin());
+        expired();
+    }
+    arm();
+}
+
+void IoLoop::arm() {
+    if (deadlines_.empty()) return;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadlines_.begin()->first.first - Clock::now()).count();
+    uv_update_time(&loop_);
+    uv_timer_start(&alarm_, [](uv_timer_t* handle) { static_cast<IoLoop*>(handle->data)->run_deadlines(); },
+                   static_cast<uint64_t>(std::max<int64_t>(0, left)), 0);
+}
+
+void IoLoop::tick() {
+    const std::vector<Connection*> all(connections_.begin(), connections_.end());
+    for (Connection* connection : all)
+        if (connections_.contains(connection)) connection->tick();  // a tick may close others
+}
+
+}  // namespace ovms::net

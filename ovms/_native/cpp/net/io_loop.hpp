@@ -1,0 +1,73 @@
+// One I/O thread: an event loop, its connections, and what other threads ask of it.
+#pragma once
+
+#include <uv.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "../infer_pool.hpp"
+
+namespace ovms::net {
+
+class Connection;
+
+class IoLoop {
+public:
+    // Most bytes that one read takes from a socket.
+    static constexpr size_t kReadSize = 256 << 10;
+
+    IoLoop();
+    ~IoLoop();
+    IoLoop(const IoLoop&) = delete;
+    IoLoop& operator=(const IoLoop&) = delete;
+
+    void start();
+    // Closes what is left of its connections and ends the thread.
+    void stop();
+
+    // Has the thread run something soon. From any thread, until stop.
+    void post(std::function<void()> task);
+
+    // The rest is for its own thread.
+    uv_loop_t* uv() { return &loop_; }
+    uint8_t* read_buffer() { return read_buffer_.get(); }
+    void add(Connection* connection) { connections_.insert(connection); }
+    void remove(Connection* connection) { connections_.erase(connection); }
+    const std::unordered_set<Connection*>& connections() const { return connections_; }
+
+    // Has expired run when deadline comes, unless it was forgotten before.
+    using DeadlineKey = std::pair<Deadline, uint64_t>;
+    DeadlineKey at(Deadline deadline, std::function<void()> expired);
+    void forget(const DeadlineKey& key);
+
+private:
+    void run_tasks();
+    void run_deadlines();
+    void arm();
+    void tick();
+
+    uv_loop_t loop_{};
+    uv_async_t wake_{};
+    uv_timer_t ticker_{};
+    uv_timer_t alarm_{};
+    std::thread thread_;
+    std::unique_ptr<uint8_t[]> read_buffer_;
+    std::unordered_set<Connection*> connections_;
+    std::map<DeadlineKey, std::function<void()>> deadlines_;
+    uint64_t deadlines_made_ = 0;
+
+    std::mutex mutex_;  // of what follows; not on the path of calls that are computed by the loop's own thread
+    bool closed_ = false;  // the handles are closed, or about to be
+    std::vector<std::function<void()>> tasks_;
+    std::vector<std::function<void()>> running_;
+};
+
+}  // namespace ovms::net

@@ -1,0 +1,41 @@
+// What all connections of one listening port have in common.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "session.hpp"
+
+namespace ovms::net {
+
+class Connection;
+class Listener;
+
+class Port {
+public:
+    virtual ~Port() = default;
+
+    // The session for a connection that begins with these bytes; null: they do not tell yet which protocol it is.
+    virtual std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) = 0;
+
+    // Milliseconds that a connection may stay open without a word.
+    virtual uint64_t patience() const = 0;
+
+    // Once true, new calls are refused.
+    bool draining() const { return draining_.load(std::memory_order_relaxed); }
+    void drain() { draining_.store(true, std::memory_order_relaxed); }
+
+    int connections() const { return connections_.load(std::memory_order_relaxed); }
+    void count_connections(int more) { connections_.fetch_add(more, std::memory_order_relaxed); }
+
+    std::vector<Listener*> listeners;  // its own; the front end's thread's
+
+private:
+    std::atomic<bool> draining_{false};
+    std::atomic<int> connections_{0};
+};
+
+}  // namespace ovms::net

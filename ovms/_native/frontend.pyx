@@ -1,0 +1,176 @@
+# distutils: language = c++
+"""The native front end: connections, protocols and hot calls in C++; what Python answers comes out of ``next_event``."""
+
+cimport cython
+from libcpp cimport bool as cbool
+from libcpp.memory cimport shared_ptr
+from libcpp.pair cimport pair
+from libcpp.string cimport string
+from libcpp.string_view cimport string_view
+from libcpp.vector cimport vector
+
+from ovms._native.libfrontend cimport CFrontEnd, ColdCall as CColdCall, ColdEvent, GrpcSettings, limit_all_bodies
+from ovms._native.libserving cimport deadline_after, seconds_left
+from ovms._native.serving cimport Registry, data_plane
+
+
+@cython.final
+cdef class ColdCall:
+    """A call that Python answers: gRPC's with send and finish, HTTP's with respond. From any thread; once the client has
+    gone, an answer has no effect.
+    """
+
+    cdef shared_ptr[CColdCall] call
+
+    def __init__(self):
+        raise TypeError("a ColdCall comes out of FrontEnd.next_event")
+
+    def __hash__(self):
+        return <Py_hash_t>(<size_t>self.call.get() >> 4)
+
+    def __eq__(self, other):
+        return isinstance(other, ColdCall) and self.call.get() == (<ColdCall>other).call.get()
+
+    @property
+    def grpc(self):
+        """Whether it is a call of gRPC, and not of HTTP."""
+        return self.call.get().grpc
+
+    @property
+    def method(self):
+        """HTTP's method."""
+        return self.call.get().method.decode("latin-1")
+
+    @property
+    def path(self):
+        """``/SERVICE/METHOD`` of gRPC; of HTTP the target as it was sent, with the query."""
+        return self.call.get().path.decode("latin-1")
+
+    @property
+    def headers(self):
+        """HTTP's, as (name in small letters, value) in the order they came."""
+        return [(one.first.decode("latin-1"), one.second.decode("latin-1")) for one in self.call.get().headers]
+
+    @property
+    def peer(self):
+        """HTTP: the client's address."""
+        return self.call.get().peer.decode("latin-1")
+
+    @property
+    def body(self):
+        """The message, or the body, as bytes."""
+        return self.call.get().body.data()[:self.call.get().body.size()] if self.call.get().body.size() else b""
+
+    def time_remaining(self):
+        """Seconds until the client's deadline, at least 0; None without one."""
+        cdef double seconds = seconds_left(self.call.get().deadline)
+        return None if seconds < 0 else seconds
+
+    def send(self, bytes message not None):
+        """One message of gRPC's answer."""
+        cdef string_view view = string_view(message, len(message))
+        with nogil:
+            self.call.get().send(view)
+
+    def finish(self, int code=0, str message=""):
+        """The end of gRPC's answer: its code and text."""
+        cdef bytes data = message.encode("utf-8", "replace")
+        cdef string_view view = string_view(data, len(data))
+        with nogil:
+            self.call.get().finish(code, view)
+
+    def respond(self, int status, headers, bytes content not None):
+        """HTTP's answer: status, (name, value) pairs, and the body, whose length is told to the client."""
+        cdef vector[pair[string, string]] fields
+        cdef string_view view = string_view(content, len(content))
+        for name, value in headers:
+            fields.push_back(pair[string, string](<string>name.encode("latin-1"), <string>value.encode("latin-1")))
+        with nogil:
+            self.call.get().respond(status, fields, view)
+
+
+@cython.final
+cdef class FrontEnd:
+    """I/O threads and ports; made, given ports, started and stopped once."""
+
+    cdef CFrontEnd* front_end
+    cdef Registry registry  # outlives the front end
+    cdef bint done
+
+    def __cinit__(self, Registry registry not None, *, int io_threads, int threads):
+        """threads: the most that compute for calls which an I/O thread does not compute itself."""
+        if io_threads < 1 or threads < 1:
+            raise ValueError("io_threads and threads have to be at least 1")
+        self.registry = registry
+        self.front_end = new CFrontEnd(data_plane(registry), io_threads, threads)
+
+    def __dealloc__(self):
+        # After a drain that cut calls off some thread still computes: what it uses is left to the end of the process.
+        if self.done:
+            with nogil:
+                del self.front_end
+
+    def add_grpc(self, cold_paths, *, bint typed_lists=False, bint strict_dtypes=False, size_t max_message=1 << 30,
+                 bint predict_in_python=False):
+        """A port that speaks gRPC; its number. cold_paths: ``/SERVICE/METHOD`` of each call that Python answers."""
+        cdef GrpcSettings settings
+        settings.predict.typed_lists = typed_lists
+        settings.predict.strict_dtypes = strict_dtypes
+        settings.max_message = max_message
+        settings.predict_in_python = predict_in_python
+        for path in cold_paths:
+            settings.cold_paths.insert(<string>path.encode())
+        return self.front_end.add_grpc(settings)
+
+    def listen(self, size_t port, int socket, *, bint is_unix=False):
+        """Have a port accept connections from this descriptor, which is the front end's own from now on."""
+        self.front_end.listen(port, socket, is_unix)
+
+    def start(self):
+        """Accept connections from now on."""
+        with nogil:
+            self.front_end.start()
+
+    def drain(self, size_t port, double seconds):
+        """Refuse new calls of a port, wait for those under way, close its connections; False if some were cut off."""
+        cdef cbool finished
+        with nogil:
+            finished = self.front_end.drain(port, deadline_after(max(0.0, seconds)))
+        return finished
+
+    def stop(self):
+        """End all threads. Only after each port was drained and nothing cut off."""
+        with nogil:
+            self.front_end.stop()
+        self.done = True
+
+    def connections(self, size_t port):
+        """How many connections a port has now."""
+        return self.front_end.connections(port)
+
+    def next_event(self):
+        """Wait for what Python has to do: (call, left, notice), or None once there is nothing more.
+
+        A call is new, or with left its client has gone. Without a call, notice is a line for the log.
+        """
+        cdef ColdEvent event
+        cdef cbool found
+        cdef ColdCall call
+        with nogil:
+            found = self.front_end.cold().pop(event)
+        if not found:
+            return None
+        if event.call.get() == NULL:
+            return None, False, event.notice.decode("utf-8", "replace")
+        call = ColdCall.__new__(ColdCall)
+        call.call = event.call
+        return call, event.left, ""
+
+    def close_events(self):
+        """Have next_event return None from now on."""
+        self.front_end.cold().close()
+
+
+def limit_bodies(size_t most):
+    """The most bytes that all requests which arrive, or wait, may have together; small ones are not counted."""
+    limit_all_bodies(most)

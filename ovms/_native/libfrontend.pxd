@@ -1,0 +1,62 @@
+# The native front end's C++ headers restated.
+from libc.stdint cimport uint8_t
+from libcpp cimport bool as cbool
+from libcpp.memory cimport shared_ptr
+from libcpp.pair cimport pair
+from libcpp.string cimport string
+from libcpp.string_view cimport string_view
+from libcpp.unordered_set cimport unordered_set
+from libcpp.vector cimport vector
+
+from ovms._native.libserving cimport DataPlane, Deadline, PredictOptions
+
+
+cdef extern from "net/body.hpp" namespace "ovms::net" nogil:
+    cdef cppclass Body:
+        const uint8_t* data()
+        size_t size()
+
+    void limit_all_bodies "ovms::net::Body::limit_all"(size_t)
+
+
+cdef extern from "net/cold_calls.hpp" namespace "ovms::net" nogil:
+    cdef cppclass ColdCall:
+        cbool grpc
+        string method
+        string path
+        vector[pair[string, string]] headers
+        string peer
+        Body body
+        Deadline deadline
+        void send(string_view) except +
+        void finish(int, string_view) except +
+        void respond(int, vector[pair[string, string]], string_view) except +
+
+    cdef cppclass ColdEvent "ovms::net::ColdQueue::Event":
+        shared_ptr[ColdCall] call
+        cbool left
+        string notice
+
+    cdef cppclass ColdQueue:
+        cbool pop(ColdEvent&) except +
+        void close()
+
+
+cdef extern from "net/grpc_port.hpp" namespace "ovms::net" nogil:
+    cdef cppclass GrpcSettings:
+        PredictOptions predict
+        size_t max_message
+        cbool predict_in_python
+        unordered_set[string] cold_paths
+
+
+cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
+    cdef cppclass CFrontEnd "ovms::net::FrontEnd":
+        CFrontEnd(const DataPlane&, size_t, size_t) except +
+        size_t add_grpc(GrpcSettings) except +
+        void listen(size_t, int, cbool) except +
+        void start() except +
+        cbool drain(size_t, Deadline) except +
+        void stop() except +
+        ColdQueue& cold()
+        int connections(size_t)

@@ -1,0 +1,182 @@
+"""The native front end: its ports, and the Python threads that answer what is not computed in C++."""
+
+import functools
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from ovms._native import Registry
+from ovms.config import ServerConfig
+from ovms.errors import Code, ServingError, clean
+from ovms.frontends.cold_grpc import WATCH, Unary, Watch, unary_calls
+from ovms.frontends.grpcio import ColdCalls, ReloadCall
+from ovms.frontends.prediction import make_predict
+from ovms.frontends.sockets import listen
+from ovms.frontends.worker_threads import WorkerThreads
+
+PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
+COLD_THREADS: Final = 2
+MOST_COLD_THREADS: Final = 64
+MOST_COMPUTING: Final = 512
+MEMORY_SHARE: Final = 0.5
+"""Of the memory there is, how much all requests that arrive or wait may take."""
+
+logger = logging.getLogger(__name__)
+
+
+class NativeCall(Protocol):
+    """A call that Python answers."""
+
+    grpc: bool
+    path: str
+    body: bytes
+
+    def time_remaining(self) -> float | None: ...
+    def send(self, message: bytes) -> None: ...
+    def finish(self, code: int = 0, message: str = "") -> None: ...
+
+
+def native_available() -> str:
+    """Why the native front end cannot be had; empty if it can."""
+    try:
+        from ovms._native import frontend  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+class NativeFrontEnd:
+    """I/O threads and scheduling, shared by the ports; its last port to stop ends it."""
+
+    def __init__(self, registry: Registry, io_threads: int) -> None:
+        """ServingError FAILED_PRECONDITION if this installation has none."""
+        try:
+            from ovms._native import frontend
+        except ImportError as error:
+            raise ServingError(
+                Code.FAILED_PRECONDITION, f"--grpc_engine: this installation has no native front end: {error}"
+            ) from None
+        frontend.limit_bodies(int(_memory() * MEMORY_SHARE))
+        self._native = frontend.FrontEnd(registry, io_threads=io_threads, threads=MOST_COMPUTING)
+        self._workers = WorkerThreads(COLD_THREADS, MOST_COLD_THREADS, name="cold")
+        self._answers: dict[bool, Callable[[Any], None]] = {}  # by whether it is gRPC
+        self._watches: dict[Any, Watch] = {}
+        self._guard = threading.Lock()
+        self._started = False
+        self._running = 0
+        self._cut_off = False
+
+    def add_grpc(
+        self, config: ServerConfig, registry: Registry, cold: ColdCalls, reload: ReloadCall, health_servicer: Any
+    ) -> "NativePort":
+        """The gRPC port; binds it. ServingError UNAVAILABLE if it cannot be had."""
+        grpc = config.grpc
+        sockets = listen(
+            grpc.bind_address, grpc.port, port_option="--port", address_option="--grpc_bind_address"
+        )
+        calls = dict(unary_calls(cold, reload, health_servicer))
+        # Each step of a call is logged by Python: whoever wants to see that pays for it.
+        in_python = logger.isEnabledFor(logging.DEBUG)
+        predict = make_predict(registry, config)
+        if in_python:
+            calls[PREDICT] = lambda message, seconds: predict(message, seconds, None)
+        number = self._native.add_grpc(
+            [*calls, WATCH],
+            typed_lists=config.serialization == "append_array",
+            strict_dtypes=config.strict_dtypes,
+            max_message=grpc.max_message_bytes,
+            predict_in_python=in_python,
+        )
+        self._answers[True] = lambda call: self._answer_grpc(call, calls, health_servicer)
+        return self._port(number, sockets)
+
+    def start(self) -> None:
+        """Start the threads; more than once is once."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._dispatch, name="cold-calls", daemon=True).start()
+            self._native.start()
+
+    def stop(self, number: int, grace: float) -> bool:
+        """Let a port's calls end, at most ``grace`` seconds; False if some were cut off."""
+        finished: bool = self._native.drain(number, grace)
+        with self._guard:
+            self._cut_off = self._cut_off or not finished
+            self._running -= 1
+            last = not self._running
+        if last:
+            if self._cut_off:
+                self._native.close_events()
+            else:
+                self._native.stop()
+            self._workers.shutdown(wait=False)
+        return finished
+
+    def _port(self, number: int, sockets: list[socket.socket]) -> "NativePort":
+        port = sockets[0].getsockname()[1]
+        for one in sockets:
+            self._native.listen(number, one.detach())
+        self._running += 1
+        return NativePort(self, number, port)
+
+    def _dispatch(self) -> None:
+        while (event := self._native.next_event()) is not None:
+            call, left, notice = event
+            if call is None:
+                logger.warning("%s", notice)
+            elif left:
+                if watch := self._watches.pop(call, None):
+                    watch.left()
+            else:
+                if call.path == WATCH:  # here, so that it is known before its client can leave
+                    self._watches[call] = Watch(call.send, functools.partial(self._end_watch, call))
+                self._workers.submit(self._answers[call.grpc], call)
+
+    def _end_watch(self, call: Any) -> None:
+        self._watches.pop(call, None)
+        call.finish()
+
+    def _answer_grpc(self, call: NativeCall, calls: dict[str, Unary], health_servicer: Any) -> None:
+        try:
+            if call.path == WATCH:
+                if watch := self._watches.get(call):
+                    watch.start(health_servicer, call.body)
+                return
+            call.send(calls[call.path](call.body, call.time_remaining()))
+            call.finish()
+        except ServingError as error:
+            call.finish(error.code.value, clean(error.message))
+        except Exception:
+            logger.exception("Unexpected error in %s", call.path.rpartition("/")[2])
+            call.finish(Code.INTERNAL.value, "internal error")
+
+
+class NativePort:
+    """One port of it, as a front end of its own."""
+
+    def __init__(self, front_end: NativeFrontEnd, number: int, port: int) -> None:
+        self._front_end, self._number = front_end, number
+        self.port = port
+
+    def start(self) -> None:
+        """Accept calls from now on, on every port of the front end."""
+        self._front_end.start()
+
+    def stop(self, grace: float) -> bool:
+        """Refuse new calls and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
+        return self._front_end.stop(self._number, grace)
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            with open(f"/sys/fs/cgroup/{place}") as file:
+                limits.append(int(file.read()))
+        except (OSError, ValueError):
+            continue
+    return min(limits)
