@@ -95,6 +95,7 @@ cdef class FrontEnd:
 
     cdef CFrontEnd* front_end
     cdef Registry registry  # outlives the front end
+    cdef bint started
     cdef bint done
 
     def __cinit__(self, Registry registry not None, *, int io_threads, int threads):
@@ -105,8 +106,8 @@ cdef class FrontEnd:
         self.front_end = new CFrontEnd(data_plane(registry), io_threads, threads)
 
     def __dealloc__(self):
-        # After a drain that cut calls off some thread still computes: what it uses is left to the end of the process.
-        if self.done:
+        # What a thread that still computes uses is left to the end of the process.
+        if self.done or not self.started:
             with nogil:
                 del self.front_end
 
@@ -128,6 +129,7 @@ cdef class FrontEnd:
 
     def start(self):
         """Accept connections from now on."""
+        self.started = True
         with nogil:
             self.front_end.start()
 
@@ -139,10 +141,12 @@ cdef class FrontEnd:
         return finished
 
     def stop(self):
-        """End all threads. Only after each port was drained and nothing cut off."""
+        """End all threads, after each port was drained; False if one still computes, for nobody."""
+        cdef cbool ended
         with nogil:
-            self.front_end.stop()
-        self.done = True
+            ended = self.front_end.stop()
+        self.done = ended
+        return self.done
 
     def connections(self, size_t port):
         """How many connections a port has now."""
@@ -165,10 +169,6 @@ cdef class FrontEnd:
         call = ColdCall.__new__(ColdCall)
         call.call = event.call
         return call, event.left, ""
-
-    def close_events(self):
-        """Have next_event return None from now on."""
-        self.front_end.cold().close()
 
 
 def limit_bodies(size_t most):

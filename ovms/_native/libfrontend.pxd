@@ -57,6 +57,6 @@ cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
         void listen(size_t, int, cbool) except +
         void start() except +
         cbool drain(size_t, Deadline) except +
-        void stop() except +
+        cbool stop() except +
         ColdQueue& cold()
         int connections(size_t)

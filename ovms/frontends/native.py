@@ -67,7 +67,6 @@ class NativeFrontEnd:
         self._guard = threading.Lock()
         self._started = False
         self._running = 0
-        self._cut_off = False
 
     def add_grpc(
         self, config: ServerConfig, registry: Registry, cold: ColdCalls, reload: ReloadCall, health_servicer: Any
@@ -104,14 +103,10 @@ class NativeFrontEnd:
         """Let a port's calls end, at most ``grace`` seconds; False if some were cut off."""
         finished: bool = self._native.drain(number, grace)
         with self._guard:
-            self._cut_off = self._cut_off or not finished
             self._running -= 1
             last = not self._running
         if last:
-            if self._cut_off:
-                self._native.close_events()
-            else:
-                self._native.stop()
+            self._native.stop()
             self._workers.shutdown(wait=False)
         return finished
 

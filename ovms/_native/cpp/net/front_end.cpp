@@ -12,13 +12,15 @@ namespace {
 constexpr auto kLook = std::chrono::milliseconds(5);       // between looks at what is still under way
 constexpr auto kGoodbye = std::chrono::milliseconds(150);  // that clients get to hear of the end, and to stop asking
 
+constexpr auto kLast = std::chrono::milliseconds(50);  // that a thread which computes for nobody gets to end
+
 }  // namespace
 
 FrontEnd::FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads) : plane_(plane), scheduler_(threads) {
     for (size_t i = 0; i < io_threads; ++i) loops_.push_back(std::make_unique<IoLoop>());
 }
 
-FrontEnd::~FrontEnd() { stop(); }
+FrontEnd::~FrontEnd() = default;
 
 size_t FrontEnd::add_grpc(GrpcSettings settings) {
     ports_.push_back(std::make_unique<GrpcPort>(plane_, scheduler_, cold_, std::move(settings)));
@@ -89,12 +91,13 @@ bool FrontEnd::drain(size_t number, Deadline deadline) {
     return busy == 0;
 }
 
-void FrontEnd::stop() {
-    if (stopped_) return;
-    stopped_ = true;
+bool FrontEnd::stop() {
+    if (stopped_) return true;
     cold_.close();
-    scheduler_.stop();
+    if (!scheduler_.stop(Clock::now() + kLast)) return false;
+    stopped_ = true;
     for (const auto& loop : loops_) loop->stop();
+    return true;
 }
 
 }  // namespace ovms::net

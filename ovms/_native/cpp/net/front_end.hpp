@@ -23,6 +23,7 @@ class FrontEnd {
 public:
     // io_threads: at least one. threads: the most that compute for calls which an I/O thread does not compute itself.
     FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads);
+    // Never started, or after a stop that was true.
     ~FrontEnd();
 
     // A port that speaks gRPC. The number names it in what follows.
@@ -38,8 +39,9 @@ public:
     // deadline; then closes its connections and sockets. False: some calls were cut off.
     bool drain(size_t port, Deadline deadline);
 
-    // Ends all threads. Only after every port was drained, and none was cut off: whoever computes is waited for.
-    void stop();
+    // Ends all threads. After every port was drained. False: somebody still computes, for a client who has left or was cut
+    // off; then the object has to live as long as the process.
+    bool stop();
 
     ColdQueue& cold() { return cold_; }
     int connections(size_t port) const { return ports_[port]->connections(); }

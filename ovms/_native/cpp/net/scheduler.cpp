@@ -10,8 +10,11 @@ bool Scheduler::submit(std::shared_ptr<Job> job) {
     if (stopping_) return false;
     Model& model = *job->model;
     Queue& queue = queues_[&model];
-    const size_t running_in_wait = queue.running > model.nireq() ? queue.running - model.nireq() : 0;
-    if (queue.running >= model.nireq() && queue.waiting.size() + running_in_wait >= model.pool().max_queue()) return false;
+    const size_t here = queue.running + queue.waiting.size();
+    if (here >= model.nireq() && here - model.nireq() >= model.pool().max_queue()) {
+        forget_if_empty(model, queue);
+        return false;
+    }
     Job& own = *job;
     own.place_ = queue.waiting.insert(queue.waiting.end(), std::move(job));
     own.waiting_ = true;
@@ -26,11 +29,12 @@ void Scheduler::offer(Model& model, Queue& queue) {
     turns_.push_back(&model);
     if (idle_ >= turns_.size()) {
         work_.notify_one();
-    } else if (threads_.size() < most_threads_) {
+    } else if (threads_ < most_threads_) {
         try {
-            threads_.emplace_back([this] { run(); });
+            std::thread([this] { run(); }).detach();
+            ++threads_;
         } catch (const std::system_error&) {
-            if (threads_.empty()) throw;  // else those there are will come to it
+            if (threads_ == 0) throw;  // else those there are will come to it
         }
     }
 }
@@ -45,7 +49,7 @@ bool Scheduler::withdraw(Job& job) {
     job.waiting_ = false;
     job.model->pool().add_queued(-1);
     // A turn without a call is passed over.
-    if (found->second.waiting.empty() && found->second.running == 0 && !found->second.offered) queues_.erase(found);
+    forget_if_empty(*job.model, found->second);
     return true;
 }
 
@@ -55,7 +59,11 @@ void Scheduler::run() {
         ++idle_;
         work_.wait(lock, [this] { return stopping_ || !turns_.empty(); });
         --idle_;
-        if (stopping_) return;
+        if (stopping_) {
+            --threads_;
+            ended_.notify_all();
+            return;
+        }
         Model* const model = turns_.front();
         turns_.pop_front();
         Queue& queue = queues_[model];
@@ -75,22 +83,23 @@ void Scheduler::run() {
             --queue.running;  // the queue stays as long as it runs something
         }
         offer(*model, queue);
-        if (queue.waiting.empty() && queue.running == 0 && !queue.offered) queues_.erase(model);
+        forget_if_empty(*model, queue);
     }
 }
 
-void Scheduler::stop() {
-    std::vector<std::thread> threads;
-    {
-        const std::lock_guard lock(mutex_);
-        stopping_ = true;
-        threads.swap(threads_);
-    }
+void Scheduler::forget_if_empty(Model& model, const Queue& queue) {
+    if (queue.waiting.empty() && queue.running == 0 && !queue.offered) queues_.erase(&model);
+}
+
+bool Scheduler::stop(Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
     work_.notify_all();
-    for (std::thread& thread : threads) thread.join();
-    const std::lock_guard lock(mutex_);
+    if (!ended_.wait_until(lock, deadline, [this] { return threads_ == 0; })) return false;
+    for (auto& [model, queue] : queues_) model->pool().add_queued(-static_cast<int32_t>(queue.waiting.size()));
     queues_.clear();
     turns_.clear();
+    return true;
 }
 
 }  // namespace ovms::net

@@ -37,7 +37,8 @@ class Scheduler {
 public:
     // threads: the most there may be. They are made when they are needed.
     explicit Scheduler(size_t threads) : most_threads_(threads) {}
-    ~Scheduler() { stop(); }
+    // Only after a stop that was true.
+    ~Scheduler() = default;
 
     // False: as many calls of the model wait as may. A job is its submitter's again once compute has returned.
     bool submit(std::shared_ptr<Job> job);
@@ -45,8 +46,9 @@ public:
     // True: the job still waited, and will not be computed.
     bool withdraw(Job& job);
 
-    // Ends the threads, once what they compute is done; what waits is dropped.
-    void stop();
+    // Ends the threads, once what they compute is done; what waits is dropped. False: some still compute at the deadline,
+    // and use this object until they have ended.
+    [[nodiscard]] bool stop(Deadline deadline);
 
 private:
     struct Queue {
@@ -56,14 +58,16 @@ private:
     };
 
     void offer(Model& model, Queue& queue);
+    void forget_if_empty(Model& model, const Queue& queue);
     void run();
 
     const size_t most_threads_;
     std::mutex mutex_;
     std::condition_variable work_;
+    std::condition_variable ended_;
     std::unordered_map<Model*, Queue> queues_;  // of models that have calls here
     std::deque<Model*> turns_;                  // models with a call that may run
-    std::vector<std::thread> threads_;
+    size_t threads_ = 0;  // that have not ended; none is joined, as one may compute for longer than anybody waits
     size_t idle_ = 0;
     bool stopping_ = false;
 };
