@@ -52,17 +52,28 @@ Lease InferPool::lease(Deadline deadline, bool& full) {
 }
 
 Lease InferPool::lease_quick(Clock::duration longest) {
-    if (queued_.load(std::memory_order_relaxed) > 0) return {};
-    const std::lock_guard lock(mutex_);
-    if (free_.empty() || turns_) return {};
-    InferSlot* const slot = free_.back();
-    if (slot->runs < kRunsToKnow || slot->usual_run > longest) return {};
-    free_.pop_back();
-    return {this, slot};
+    std::unique_lock lock(mutex_);
+    if (usual_run_ > longest || turns_) return {};
+    if (!free_.empty()) {
+        InferSlot* const slot = free_.back();
+        free_.pop_back();
+        return {this, slot};
+    }
+    // Whoever has the slots is about to give one back: to wait for that is cheaper than to give the call to another thread,
+    // which would have to wait for it as well.
+    if (!waiting_.empty()) return {};
+    Waiter waiter;
+    waiting_.push_back(&waiter);
+    if (!waiter.ready.wait_for(lock, 2 * longest, [&] { return waiter.slot != nullptr; })) {
+        waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &waiter));
+        return {};
+    }
+    return {this, waiter.slot};
 }
 
 void InferPool::give_back(InferSlot* slot) {
     const std::lock_guard lock(mutex_);
+    if (slot->runs >= kRunsToKnow) usual_run_ = slot->usual_run;
     if (waiting_.empty()) {
         free_.push_back(slot);
         return;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -84,11 +83,9 @@ public:
     // once (full is true then) if as many wait as may.
     Lease lease(Deadline deadline, bool& full);
 
-    // A free slot whose runs are known to take at most longest, or an empty lease at once.
+    // A slot for a thread that has others to serve, if runs here are known to take at most longest: a free one at once, or
+    // one that is given back within about the time of a run. Else an empty lease.
     Lease lease_quick(Clock::duration longest);
-
-    // A front end's own queue for this pool: while it holds calls, lease_quick lets nobody pass them.
-    void add_queued(int32_t calls) { queued_.fetch_add(calls, std::memory_order_relaxed); }
 
 private:
     friend class Lease;
@@ -108,7 +105,7 @@ private:
     std::deque<Waiter*> waiting_;
     size_t max_queue_ = static_cast<size_t>(-1);
     bool turns_ = false;
-    std::atomic<int32_t> queued_{0};
+    Clock::duration usual_run_ = Clock::duration::max();  // of the slot that was given back last, once it is known
 };
 
 }  // namespace ovms

@@ -18,7 +18,6 @@ bool Scheduler::submit(std::shared_ptr<Job> job) {
     Job& own = *job;
     own.place_ = queue.waiting.insert(queue.waiting.end(), std::move(job));
     own.waiting_ = true;
-    model.pool().add_queued(1);
     offer(model, queue);
     return true;
 }
@@ -47,7 +46,6 @@ bool Scheduler::withdraw(Job& job) {
     own = std::move(*job.place_);
     found->second.waiting.erase(job.place_);
     job.waiting_ = false;
-    job.model->pool().add_queued(-1);
     // A turn without a call is passed over.
     forget_if_empty(*job.model, found->second);
     return true;
@@ -72,7 +70,6 @@ void Scheduler::run() {
             std::shared_ptr<Job> job = std::move(queue.waiting.front());
             queue.waiting.pop_front();
             job->waiting_ = false;
-            model->pool().add_queued(-1);
             ++queue.running;
             offer(*model, queue);
             const std::shared_ptr<Model> alive = job->model.shared();  // the key of its queue
@@ -96,7 +93,6 @@ bool Scheduler::stop(Deadline deadline) {
     stopping_ = true;
     work_.notify_all();
     if (!ended_.wait_until(lock, deadline, [this] { return threads_ == 0; })) return false;
-    for (auto& [model, queue] : queues_) model->pool().add_queued(-static_cast<int32_t>(queue.waiting.size()));
     queues_.clear();
     turns_.clear();
     return true;
