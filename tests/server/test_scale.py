@@ -79,10 +79,13 @@ def medians(clients: dict[int, Client], rounds: int = 5, calls: int = 100) -> di
 
 @pytest.mark.timeout(120 + 3 * MODELS)
 def test_many_models(tmp_path: Path) -> None:
-    options = ("--port", "0", "--file_system_poll_wait_seconds", str(POLL_SECONDS), "--load_threads", str(LOAD_THREADS))
+    options = (
+        "--port", "0", "--file_system_poll_wait_seconds", str(POLL_SECONDS), "--load_threads", str(LOAD_THREADS),
+        "--log_level", "DEBUG",  # of both: lines cost time
+    )  # fmt: skip
     began = time.monotonic()
     with (
-        starting("config", "--config_path", str(config_of(tmp_path, MODELS)), *options, LOG_LEVEL="DEBUG") as many,
+        starting("config", "--config_path", str(config_of(tmp_path, MODELS)), *options) as many,
         starting("config", "--config_path", str(config_of(tmp_path, 1)), *options) as one,
     ):
         many.wait_for_line(r"gRPC server listens on port", 60 + 2 * MODELS)

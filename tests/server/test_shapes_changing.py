@@ -25,7 +25,7 @@ from slow_load import slow_to_load
 from stress_clients import Footprint
 
 from benchmarks import models
-from tests.native.shape_models import convolution, convolved
+from tests.native.shape_models import convolution, convolved, needs_four_columns
 
 RANDOM = int(os.environ.get("OVMS_TEST_RANDOM_SHAPES", "2000"))
 HEAVY = 400
@@ -100,6 +100,20 @@ def test_a_shape_that_cannot_be_is_refused_within_milliseconds(tmp_path: Path) -
                 "[1, 3, 16:64, 16:64] (input 'x'; \"shape\" in the model's configuration decides it)"
             )
         assert statistics.median(times) < 0.005, times
+
+
+@pytest.mark.parametrize("options", [(), ("--compiled_shapes", "2")], ids=["dynamic", "apart"])
+def test_what_the_model_itself_cannot_take_keeps_nobody(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """The ancestor never answered such a call, and the thread that waited was lost: here one thread is enough."""
+    folder = needs_four_columns(tmp_path, [1, 4])
+    more = ("--shape", "auto", "--grpc_workers", "1", "--nireq", "1", *EXACT, *options)
+    with serving(folder, *more) as server, Client(server.address, timeout=PATIENCE) as client:
+        for number in range(1, 40):
+            with pytest.raises(InvalidArgument) as refused:
+                client.predict("matmul", {"x": np.ones((number, 5), np.float32)})
+            assert f"The model cannot take the obtained shape [{number}, 5] (input 'x'" in refused.value.message
+            x = np.ones((number, 4), np.float32)
+            np.testing.assert_array_equal(client.predict("matmul", {"x": x})["y"], np.full((number, 1), 4))
 
 
 @pytest.mark.timeout(3600)
