@@ -22,7 +22,7 @@ from tests.models import slow, synthetic
 
 CPUS = len(os.sched_getaffinity(0))
 CONTROLLER = Path("/sys/fs/cgroup/cpu")
-CHOSEN = re.compile(r"--- on CPU: (\d+) streams, (\d+) infer requests")
+CHOSEN = re.compile(r"--- on \S+: (\d+ streams|streams unknown), (\d+) infer requests")
 
 pytestmark = pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")
 
@@ -70,13 +70,16 @@ def test_a_cpuset(tmp_path: Path) -> None:
         assert re.search(rf" - CPUs: 1 of {os.cpu_count()} \(cpuset 1, ", server.text)
         found = CHOSEN.search(server.text)
         assert found
-        assert found.groups() == ("1", "1"), server.text
+        assert found.groups() == ("1 streams", "1"), server.text
 
 
-def test_a_quota(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("device", "streams"), [("CPU", "1 streams"), ("AUTO:CPU", "streams unknown"), ("MULTI:CPU", "streams unknown")]
+)
+def test_a_quota(tmp_path: Path, device: str, streams: str) -> None:
     """Entered by the process before it becomes the server, as a container runtime does it."""
     folder = slow.slow(20, tmp_path)
-    arguments = ("model", "--model_name", "slow", "--model_path", str(folder), "--port", "0")
+    arguments = ("model", "--model_name", "slow", "--model_path", str(folder), "--port", "0", "--target_device", device)
     with quota(1) as members:
         process = subprocess.Popen(
             ["sh", "-c", f'echo $$ > {members} && exec "$@"', "sh", sys.executable, "-m", "ovms", *arguments],
@@ -94,7 +97,7 @@ def test_a_quota(tmp_path: Path) -> None:
             assert re.search(rf" - CPUs: 1 of {os.cpu_count()} \(cpuset {CPUS}, cgroup quota 1\)", text), text
             chosen = CHOSEN.search(text)
             assert chosen
-            assert chosen.groups() == ("1", "1"), text
+            assert chosen.groups() == (streams, "1"), text
             assert _most_threads_at_once(process.pid, f"127.0.0.1:{found[1]}") <= 2  # one infers, one may be grpcio's
             process.terminate()
             assert process.wait(PATIENCE) == 0
