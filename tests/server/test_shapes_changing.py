@@ -134,6 +134,8 @@ def test_random_shapes_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.Mon
                 steady = Footprint.of(server.process.pid).memory
             elif number % 100 == 0 and steady:
                 peak = max(peak, Footprint.of(server.process.pid).memory)
+            if number % 10_000 == 0:
+                print(f"{number} requests: {Footprint.of(server.process.pid)}")
         print(f"\nseed {seed}: {RANDOM} requests, {steady / 1e6:.0f} MB after a quarter, then at most {peak / 1e6:.0f}")
         # Without a limit that follows the model this is 300 MB for 4000 requests.
         assert peak - steady < 60e6
