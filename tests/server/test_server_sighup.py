@@ -71,6 +71,7 @@ def test_many_at_once_are_no_stop(repository: Repository) -> None:
 def test_a_log_file_that_was_moved_away_is_opened_anew(repository: Repository, tmp_path: Path) -> None:
     log, moved = tmp_path / "server.log", tmp_path / "server.log.1"
     with serving_file(repository.file, "--log_path", str(log), **NO_POLLS) as (server, _):
+        until(lambda: "gRPC server listens on port" in log.read_text(), log.read_text)  # stderr has it a moment before
         log.rename(moved)
         hang_up(server)
         until(lambda: log.exists() and HEARD in log.read_text(), lambda: server.text)
