@@ -29,7 +29,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class _InOneOrder(logging.Handler):
-    """Gives each record to several handlers under one lock: lines of several threads stand in the same order everywhere."""
+    """Gives each record to several handlers under one lock, so that all of them have the lines in one order."""
 
     def __init__(self, handlers: list[logging.Handler]) -> None:
         super().__init__()
@@ -39,6 +39,12 @@ class _InOneOrder(logging.Handler):
         """Hand the record to each handler."""
         for handler in self._handlers:
             handler.handle(record)
+
+    def close(self) -> None:
+        """Close the handlers, and with them the file."""
+        for handler in self._handlers:
+            handler.close()
+        super().close()
 
 
 def set_up(level: str, path: str | None, log_format: str = "text") -> None:

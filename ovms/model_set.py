@@ -190,6 +190,10 @@ class ModelSet:
                 self._apply(inspect_config(self._path).checked() if first else read_config(self._path))
             except ConfigError as error:
                 logger.error("The changed configuration is not used, models stay as they were: %s", error.message)
+                return
+        if not first:
+            # A look that began before knew the models of before, and without polls there is no other.
+            self._looks.wake(0)
 
     def _fingerprint(self) -> bytes | None:
         """Of the file's content: an editor may write the same anew, and a mounted file may keep its times."""

@@ -146,6 +146,8 @@ class ModelLoader:
         """The configured ones, and no more threads than the cgroup's quota lets run: OpenVINO does not know it."""
         properties = dict(self._config.plugin_config)
         cpus = self._runtime.cpus
-        if cpus.usable < cpus.cpuset and self._config.target_device == "CPU":
+        # "AUTO:CPU" and the like pass it on; devices beside the CPU may not take it.
+        only_cpu = self._config.target_device.rpartition(":")[2] == "CPU" and "DEVICE_PROPERTIES" not in properties
+        if cpus.usable < cpus.cpuset and only_cpu:
             properties.setdefault("INFERENCE_NUM_THREADS", str(cpus.usable))
         return properties

@@ -200,6 +200,24 @@ def test_no_more_threads_than_the_quota_lets_run(tmp_path: Path) -> None:
     assert loader(free, tmp_path, config)._properties() == {"NUM_STREAMS": "3"}
 
 
+@pytest.mark.parametrize(
+    ("device", "config", "bounded"),
+    [
+        ("AUTO:CPU", {}, True),
+        ("HETERO:CPU", {}, True),
+        ("MULTI:CPU", {}, True),
+        ("MULTI:GPU,CPU", {}, False),
+        ("GPU", {}, False),
+        ("AUTO:CPU", {"DEVICE_PROPERTIES": "{CPU:{NUM_STREAMS:4}}"}, False),
+    ],
+)
+def test_devices_that_the_quota_bounds(tmp_path: Path, device: str, config: dict[str, str], bounded: bool) -> None:
+    """Those that are nothing but the CPU, unless somebody has set its properties."""
+    model = ModelConfig(name="m", base_path="/m", target_device=device, plugin_config=config)
+    found = loader(Runtime(cpus=Cpus(8, 8, 2.5)), tmp_path, model)._properties()
+    assert found == config | ({"INFERENCE_NUM_THREADS": "3"} if bounded else {})
+
+
 def test_a_failed_warm_up_is_a_failed_load(tmp_path: Path) -> None:
     """And leaves nothing of the model behind."""
     n = parameter("n", [1], ov.Type.i64)
