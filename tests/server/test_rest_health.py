@@ -118,17 +118,36 @@ def test_stopping(tmp_path: Path) -> None:
     with starting("model", "--model_name", "slow", "--model_path", str(folder), *options) as server:
         server.wait_until_ready()
         paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/slow/ready", "/v2/models/slow/versions/1/ready")
+        pages = ("/v1/models/slow", "/v1/models/slow/metadata", "/v1/models", "/v1/config")
         with Stubs(server.address) as stubs:
-            assert [ask(rest_port, "GET", path).status for path in paths] == [200] * 4
+            assert [ask(rest_port, "GET", path).status for path in (*paths, *pages)] == [200] * 8
             begun = begin_slow_call(server, stubs)
             server.signal()
             until(lambda: ask(rest_port, "GET", "/v1/models/slow").status == 503, lambda: server.text)
-            answers = [ask(rest_port, "GET", path) for path in (*paths, "/v1/models/slow")]
+            answers = [ask(rest_port, "GET", path) for path in (*paths, *pages)]
+            answers.append(ask(rest_port, "POST", "/v1/models/slow:predict", ROW))
             assert not begun.done()
-            assert [answer.status for answer in answers] == [200, 503, 503, 503, 503]
+            assert [answer.status for answer in answers] == [200, *[503] * 8]
             assert {answer.headers["connection"] for answer in answers} == {"close"}
+            assert {answer.error for answer in answers[4:]} == {"the server is stopping"}
             begun.result(PATIENCE)
         assert server.wait() == 0
+
+
+def test_a_model_that_is_broken_from_the_start(tmp_path: Path) -> None:
+    """The other one is served; the server is not ready before the broken one was served or is gone."""
+    repository = Repository(tmp_path)
+    repository.put("a", 1)
+    repository.put_corrupt("b", 1)
+    repository.write(repository.entry("a"), repository.entry("b"))
+    port = free_port()
+    with serving_file(repository.file, "--rest_port", str(port)) as (server, _), Stubs(server.address) as stubs:
+        check(port, stubs, everything(200, 503, a=UP, b=LOADING), server)
+        (version,) = ask(port, "GET", "/v1/models/b").json["model_version_status"]
+        assert version["status"]["error_code"] == "UNKNOWN"
+        assert version["status"]["error_message"].startswith("Error occurred while loading version: ")
+        repository.put("b", 2)
+        check(port, stubs, everything(200, 200, a=UP, b=UP), server)
 
 
 def test_wait_for_models_opens_the_port_last(tmp_path: Path) -> None:
