@@ -3,13 +3,14 @@
 loading -> ready -> a model broken -> mended -> another model added -> removed -> stopping
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from repository import Repository, serving_file, until
-from rest_calls import ENGINES, ROW, ask
-from server_under_test import PATIENCE, Server, Stubs, begin_slow_call, free_port, refusal, starting
+from rest_calls import ENGINES, ROW, ask, has_begun
+from server_under_test import PATIENCE, Server, Stubs, free_port, refusal, starting
 from slow_load import slow_to_load
 
 from tests.models import slow
@@ -119,9 +120,10 @@ def test_stopping(tmp_path: Path) -> None:
         server.wait_until_ready()
         paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/slow/ready", "/v2/models/slow/versions/1/ready")
         pages = ("/v1/models/slow", "/v1/models/slow/metadata", "/v1/models", "/v1/config")
-        with Stubs(server.address) as stubs:
+        with ThreadPoolExecutor() as threads:
             assert [ask(rest_port, "GET", path).status for path in (*paths, *pages)] == [200] * 8
-            begun = begin_slow_call(server, stubs)
+            begun = threads.submit(ask, rest_port, "POST", "/v1/models/slow:predict", ROW)
+            has_begun(server)
             server.signal()
             until(lambda: ask(rest_port, "GET", "/v1/models/slow").status == 503, lambda: server.text)
             answers = [ask(rest_port, "GET", path) for path in (*paths, *pages)]
@@ -130,7 +132,7 @@ def test_stopping(tmp_path: Path) -> None:
             assert [answer.status for answer in answers] == [200, *[503] * 8]
             assert {answer.headers["connection"] for answer in answers} == {"close"}
             assert {answer.error for answer in answers[4:]} == {"the server is stopping"}
-            begun.result(PATIENCE)
+            assert begun.result(PATIENCE).json == {"predictions": [[float(number) for number in range(1, 11)]]}
         assert server.wait() == 0
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from repository import until
-from rest_calls import ENGINES, ROW, ROW_ANSWER, Answer, Connection, Wire, ask, post, rest_serving
-from server_under_test import PATIENCE, Server, Stubs, begin_slow_call
+from rest_calls import ENGINES, ROW, ROW_ANSWER, Answer, Connection, Wire, ask, has_begun, post, rest_serving
+from server_under_test import PATIENCE, Server
 
 from tests.models import slow, synthetic
 
@@ -42,15 +42,6 @@ def in_background(port: int, count: int) -> tuple[list[threading.Thread], list[A
     return threads, answers
 
 
-def has_begun(server: Server) -> None:
-    """Wait until the server computes."""
-    before = server.cpu_seconds()
-    deadline = time.monotonic() + PATIENCE
-    while server.cpu_seconds() < before + 0.1:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number: int) -> None:
@@ -67,21 +58,19 @@ def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number:
 
 
 def test_new_requests_are_refused_while_others_end(slow_folder: Path) -> None:
-    with (
-        rest_serving(slow_folder, "--nireq", "1") as (server, port),
-        Stubs(server.address) as stubs,
-        Connection(port) as kept,
-    ):
+    with rest_serving(slow_folder, "--nireq", "1") as (server, port), Connection(port) as kept:
         assert kept.ask("GET", "/v2/health/ready").status == 200
-        begun = begin_slow_call(server, stubs)
+        (thread,), answers = in_background(port, 1)
+        has_begun(server)
         server.signal()
         until(lambda: ask(port, "GET", "/v1/models/slow").status == 503, lambda: server.text)
-        assert not begun.done()
         refused = kept.ask("POST", SLOW, ROW)
+        assert not answers
         assert (refused.status, refused.error) == (503, "the server is stopping")
         assert refused.headers["retry-after"] == "1"
         assert refused.headers["connection"] == "close"
-        begun.result(PATIENCE)
+        thread.join(PATIENCE)
+        assert [answer.status for answer in answers] == [200]
         assert server.wait() == 0
 
 
