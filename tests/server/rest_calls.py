@@ -136,9 +136,11 @@ def rest_serving(folder: Path, *options: str, **settings: Any) -> Iterator[tuple
         yield server, port
 
 
-def has_begun(server: Server) -> None:
-    """Wait until the server computes."""
+@contextmanager
+def begun(server: Server) -> Iterator[None]:
+    """Have the block send requests, and wait until the server computes them."""
     before = server.cpu_seconds()
+    yield
     deadline = time.monotonic() + PATIENCE
     while server.cpu_seconds() < before + 0.1:
         assert time.monotonic() < deadline

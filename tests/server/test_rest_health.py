@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from repository import Repository, serving_file, until
-from rest_calls import ENGINES, ROW, ask, has_begun
+from rest_calls import ENGINES, ROW, ask, begun
 from server_under_test import PATIENCE, Server, Stubs, free_port, refusal, starting
 from slow_load import slow_to_load
 
@@ -122,17 +122,17 @@ def test_stopping(tmp_path: Path) -> None:
         pages = ("/v1/models/slow", "/v1/models/slow/metadata", "/v1/models", "/v1/config")
         with ThreadPoolExecutor() as threads:
             assert [ask(rest_port, "GET", path).status for path in (*paths, *pages)] == [200] * 8
-            begun = threads.submit(ask, rest_port, "POST", "/v1/models/slow:predict", ROW)
-            has_begun(server)
+            with begun(server):
+                call = threads.submit(ask, rest_port, "POST", "/v1/models/slow:predict", ROW)
             server.signal()
             until(lambda: ask(rest_port, "GET", "/v1/models/slow").status == 503, lambda: server.text)
             answers = [ask(rest_port, "GET", path) for path in (*paths, *pages)]
             answers.append(ask(rest_port, "POST", "/v1/models/slow:predict", ROW))
-            assert not begun.done()
+            assert not call.done()
             assert [answer.status for answer in answers] == [200, *[503] * 8]
             assert {answer.headers["connection"] for answer in answers} == {"close"}
             assert {answer.error for answer in answers[4:]} == {"the server is stopping"}
-            assert begun.result(PATIENCE).json == {"predictions": [[float(number) for number in range(1, 11)]]}
+            assert call.result(PATIENCE).json == {"predictions": [[float(number) for number in range(1, 11)]]}
         assert server.wait() == 0
 
 
