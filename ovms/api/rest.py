@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import falcon
 
-from ovms.api.rest_bodies import LEAST_COMPRESSED, pack, read_body, wants_gzip
+from ovms.api.rest_bodies import LEAST_COMPRESSED, answer_encoding, pack, read_body
 from ovms.api.rest_config import ConfigPages
 from ovms.api.rest_cors import cors_headers
 from ovms.api.rest_errors import Refusal, error_body, error_headers
@@ -126,9 +126,10 @@ class _Rest:
                 response.append_header(name, value) if name == "Vary" else response.set_header(name, value)
         if response.data is not None and len(response.data) > LEAST_COMPRESSED:
             response.append_header("Vary", "Accept-Encoding")
-            if wants_gzip(request.env.get("HTTP_ACCEPT_ENCODING", "")):
-                response.data = pack(response.data)
-                response.set_header("Content-Encoding", "gzip")
+            encoding = answer_encoding(request.env.get("HTTP_ACCEPT_ENCODING", ""))
+            if encoding is not None:
+                response.data = pack(response.data, encoding)
+                response.set_header("Content-Encoding", encoding)
         if self._stopping():
             response.set_header("Connection", "close")
 

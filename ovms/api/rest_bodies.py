@@ -27,7 +27,8 @@ _TOO_LARGE: Final = "413 Content Too Large"
 _ZLIB: Final = 15
 _RAW: Final = -15
 _GZIP: Final = 31
-_NO_QUALITY: Final = re.compile(r"q=0(\.0{0,3})?$")
+_PACKINGS: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+_QUALITY: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
 
 
 def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
@@ -106,18 +107,22 @@ def unpack(data: bytes, encoding: str, limit: int) -> bytes:
     return unpacked.getvalue()
 
 
-def wants_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header asks for gzip by name."""
+def answer_encoding(accept_encoding: str) -> str | None:
+    """The one of gzip and deflate that an Accept-Encoding header names and likes best, gzip if both are as good."""
+    liked: dict[str, float] = {}
     for part in accept_encoding.lower().split(","):
         coding, _, quality = part.partition(";")
-        if coding.strip() in ("gzip", "x-gzip"):
-            return not _NO_QUALITY.match(quality.replace(" ", ""))
-    return False
+        name = _PACKINGS.get(coding.strip())
+        if name is not None:
+            found = _QUALITY.fullmatch(quality.replace(" ", ""))
+            liked[name] = float(found[1]) if found else 1.0
+    best = max(liked, key=lambda name: (liked[name], name == "gzip"), default=None)
+    return best if best is not None and liked[best] > 0 else None
 
 
-def pack(data: bytes) -> bytes:
-    """The answer in gzip's format."""
-    packer = zlib.compressobj(FASTEST, wbits=_GZIP)
+def pack(data: bytes, encoding: str) -> bytes:
+    """The answer as gzip, or as what HTTP calls deflate."""
+    packer = zlib.compressobj(FASTEST, wbits=_GZIP if encoding == "gzip" else _ZLIB)
     return packer.compress(data) + packer.flush()
 
 

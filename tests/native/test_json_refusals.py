@@ -18,6 +18,14 @@ SET_ONE = "Inputs expected to be in the set {['image']}"
 SET_TWO = "Inputs expected to be in the set {['a', 'b']}"
 NO_BASE64 = '"b64" holds no base64 of the standard alphabet'
 
+TOO_DEEP = "expected at most 16 dimensions"
+
+
+def nested(before: str, depth: int) -> str:
+    """A text that ends after so many opening brackets: what is behind them is not looked at."""
+    return before + "[" * depth
+
+
 GRAMMAR = [
     ("", "0: expected an object, got the end of the text"),
     ("  ", "2: expected an object, got the end of the text"),
@@ -122,6 +130,12 @@ INPUTS: list[tuple[Signature, str, str]] = [
         'instances[1].image: "b64" holds 3 bytes, expected 8',
     ),
     (ONE, '{"instances":[{"image":[[1]]},{"image":{"b64":"AAAAAAAAAAA="}}]}', "instances[1].image: the shape differs"),
+    (ONE, nested('{"inputs":', 17), f"inputs{'[0]' * 16}: {TOO_DEEP}"),
+    (ONE, nested('{"inputs":{"image":', 17), f"inputs.image{'[0]' * 16}: {TOO_DEEP}"),
+    (ONE, nested('{"instances":', 17), f"instances{'[0]' * 16}: {TOO_DEEP}"),
+    (ONE, nested('{"instances":[{"image":', 16), f"instances[0].image{'[0]' * 15}: {TOO_DEEP}"),
+    (ONE, nested('{"inputs":', 500_000), f"inputs{'[0]' * 16}: {TOO_DEEP}"),
+    (STRINGS, nested('{"inputs":', 17), f"inputs{'[0]' * 16}: {TOO_DEEP}"),
 ]
 
 

@@ -118,11 +118,11 @@ class Target:
 
 
 @contextmanager
-def target(root: Path, *options: str) -> Iterator[Target]:
+def target(root: Path, *options: str, **environment: str) -> Iterator[Target]:
     """A server of the model ``add``, which takes bodies of 64 MiB."""
     port = free_port()
     options = ("--rest_port", str(port), "--rest_max_body_bytes", str(64 * MIB), *options)
-    with serving(synthetic.add(1, root), *options) as server:
+    with serving(synthetic.add(1, root), *options, **environment) as server:
         found = Target(server, port)
         found.is_well()
         yield found

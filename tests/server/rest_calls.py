@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,3 +134,14 @@ def rest_serving(folder: Path, *options: str, **settings: Any) -> Iterator[tuple
     port = free_port()
     with serving(folder, "--rest_port", str(port), *options, **settings) as server:
         yield server, port
+
+
+@contextmanager
+def begun(server: Server) -> Iterator[None]:
+    """Have the block send requests, and wait until the server computes them."""
+    before = server.cpu_seconds()
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while server.cpu_seconds() < before + 0.1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

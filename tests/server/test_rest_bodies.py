@@ -211,27 +211,33 @@ BATCH = b'{"inputs": [' + b",".join([b"[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"] * 40) +
 @pytest.mark.parametrize(
     ("accepted", "packed"),
     [
-        ("gzip", True),
-        ("br, gzip;q=0.5", True),
-        ("X-Gzip", True),
-        ("gzip;q=1.0, identity;q=0", True),
-        ("gzip;q=0", False),
-        ("gzip; q=0.000", False),
-        ("identity", False),
-        ("deflate, br", False),
-        ("*", False),
-        ("", False),
-        (None, False),
+        ("gzip", "gzip"),
+        ("gzip, deflate", "gzip"),
+        ("deflate, gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("deflate, br", "deflate"),
+        ("Deflate;q=0.5, gzip;q=0.4", "deflate"),
+        ("gzip;q=0, deflate", "deflate"),
+        ("br, gzip;q=0.5", "gzip"),
+        ("X-Gzip", "gzip"),
+        ("gzip;q=1.0, identity;q=0", "gzip"),
+        ("gzip;q=high", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip; q=0.000, deflate;q=0", None),
+        ("identity", None),
+        ("*", None),
+        ("", None),
+        (None, None),
     ],
 )
-def test_packed_answers(port: int, accepted: str | None, packed: bool) -> None:
+def test_packed_answers(port: int, accepted: str | None, packed: str | None) -> None:
     headers = {"Accept-Encoding": "identity" if accepted is None else accepted}
     answer = ask(port, "POST", PREDICT, BATCH, headers)
     assert answer.headers["vary"] == "Accept-Encoding"
-    assert answer.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert answer.headers.get("content-encoding") == packed
     assert answer.headers["content-length"] == str(len(answer.body))
     if packed:
-        answer.body = gzip.decompress(answer.body)
+        answer.body = {"gzip": gzip.decompress, "deflate": zlib.decompress}[packed](answer.body)
     assert answer.json == {"outputs": [[2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]] * 40}
 
 

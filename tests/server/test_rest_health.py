@@ -3,13 +3,14 @@
 loading -> ready -> a model broken -> mended -> another model added -> removed -> stopping
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from repository import Repository, serving_file, until
-from rest_calls import ENGINES, ROW, ask
-from server_under_test import PATIENCE, Server, Stubs, begin_slow_call, free_port, refusal, starting
+from rest_calls import ENGINES, ROW, ask, begun
+from server_under_test import PATIENCE, Server, Stubs, free_port, refusal, starting
 from slow_load import slow_to_load
 
 from tests.models import slow
@@ -118,17 +119,37 @@ def test_stopping(tmp_path: Path) -> None:
     with starting("model", "--model_name", "slow", "--model_path", str(folder), *options) as server:
         server.wait_until_ready()
         paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/slow/ready", "/v2/models/slow/versions/1/ready")
-        with Stubs(server.address) as stubs:
-            assert [ask(rest_port, "GET", path).status for path in paths] == [200] * 4
-            begun = begin_slow_call(server, stubs)
+        pages = ("/v1/models/slow", "/v1/models/slow/metadata", "/v1/models", "/v1/config")
+        with ThreadPoolExecutor() as threads:
+            assert [ask(rest_port, "GET", path).status for path in (*paths, *pages)] == [200] * 8
+            with begun(server):
+                call = threads.submit(ask, rest_port, "POST", "/v1/models/slow:predict", ROW)
             server.signal()
             until(lambda: ask(rest_port, "GET", "/v1/models/slow").status == 503, lambda: server.text)
-            answers = [ask(rest_port, "GET", path) for path in (*paths, "/v1/models/slow")]
-            assert not begun.done()
-            assert [answer.status for answer in answers] == [200, 503, 503, 503, 503]
+            answers = [ask(rest_port, "GET", path) for path in (*paths, *pages)]
+            answers.append(ask(rest_port, "POST", "/v1/models/slow:predict", ROW))
+            assert not call.done()
+            assert [answer.status for answer in answers] == [200, *[503] * 8]
             assert {answer.headers["connection"] for answer in answers} == {"close"}
-            begun.result(PATIENCE)
+            assert {answer.error for answer in answers[4:]} == {"the server is stopping"}
+            assert call.result(PATIENCE).json == {"predictions": [[float(number) for number in range(1, 11)]]}
         assert server.wait() == 0
+
+
+def test_a_model_that_is_broken_from_the_start(tmp_path: Path) -> None:
+    """The other one is served; the server is not ready before the broken one was served or is gone."""
+    repository = Repository(tmp_path)
+    repository.put("a", 1)
+    repository.put_corrupt("b", 1)
+    repository.write(repository.entry("a"), repository.entry("b"))
+    port = free_port()
+    with serving_file(repository.file, "--rest_port", str(port)) as (server, _), Stubs(server.address) as stubs:
+        check(port, stubs, everything(200, 503, a=UP, b=LOADING), server)
+        (version,) = ask(port, "GET", "/v1/models/b").json["model_version_status"]
+        assert version["status"]["error_code"] == "UNKNOWN"
+        assert version["status"]["error_message"].startswith("Error occurred while loading version: ")
+        repository.put("b", 2)
+        check(port, stubs, everything(200, 200, a=UP, b=UP), server)
 
 
 def test_wait_for_models_opens_the_port_last(tmp_path: Path) -> None:

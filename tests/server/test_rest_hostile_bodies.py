@@ -5,6 +5,7 @@ import json
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hostile_client import BODY, MIB, PREDICTED, Answer, Target, parse, post, read_all, target, timed
@@ -239,6 +240,25 @@ def test_bad_packs(victim: Target, case: str) -> None:
     assert answer.status == 400, answer
     assert answer.error
     victim.is_well()
+
+
+def test_nothing_stays_behind(tmp_path: Path) -> None:
+    """Once the server has seen them all, the same again cost hardly more memory: a tenth of a round's bytes would show.
+
+    With two arenas: what the allocator keeps it keeps in each of them, and threads get to a new one now and then.
+    """
+    packed = [(body, f"Content-Encoding: {encoding}") for body, encoding in BAD_PACKS.values()]
+    packed.append((bomb(GZIP, 70 * MIB), "Content-Encoding: gzip"))
+    plain = [(body, "Accept: */*") for body in LARGE.values() if len(body) < 4 * MIB]
+    after = []
+    with target(tmp_path, MALLOC_ARENA_MAX="2") as found:
+        for _ in range(12):
+            for body, header in packed + plain:
+                assert found.one(post(body, header)).status in (400, 413)
+            after.append(found.status("VmRSS") // 1024)
+        found.is_well()
+    assert sum(len(body) for body, _ in plain) > 25 * MIB
+    assert max(after[4:]) < max(after[:4]) + 24, after
 
 
 def test_good_packs(victim: Target) -> None:

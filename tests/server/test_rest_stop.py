@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from repository import until
-from rest_calls import ENGINES, ROW, ROW_ANSWER, Answer, Connection, Wire, ask, post, rest_serving
-from server_under_test import PATIENCE, Server, Stubs, begin_slow_call
+from rest_calls import ENGINES, ROW, ROW_ANSWER, Answer, Connection, Wire, ask, begun, post, rest_serving
+from server_under_test import PATIENCE, Server
 
 from tests.models import slow, synthetic
 
@@ -42,22 +42,13 @@ def in_background(port: int, count: int) -> tuple[list[threading.Thread], list[A
     return threads, answers
 
 
-def has_begun(server: Server) -> None:
-    """Wait until the server computes."""
-    before = server.cpu_seconds()
-    deadline = time.monotonic() + PATIENCE
-    while server.cpu_seconds() < before + 0.1:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number: int) -> None:
     count = 6 if engine == "cheroot" else 1  # meinheld takes one at a time
     with rest_serving(slow_folder, "--nireq", "1", "--rest_engine", engine) as (server, port):
-        threads, answers = in_background(port, count)
-        has_begun(server)
+        with begun(server):
+            threads, answers = in_background(port, count)
         server.signal(number)
         for thread in threads:
             thread.join(PATIENCE)
@@ -66,29 +57,27 @@ def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number:
         assert server.lines[-1].endswith("Server stopped")
 
 
-def test_new_requests_are_refused_while_others_end(slow_folder: Path) -> None:
-    with (
-        rest_serving(slow_folder, "--nireq", "1") as (server, port),
-        Stubs(server.address) as stubs,
-        Connection(port) as kept,
-    ):
+def test_new_requests_are_refused_while_others_end(tmp_path: Path) -> None:
+    with rest_serving(slow.slow(1500, tmp_path), "--nireq", "1") as (server, port), Connection(port) as kept:
         assert kept.ask("GET", "/v2/health/ready").status == 200
-        begun = begin_slow_call(server, stubs)
+        with begun(server):
+            (thread,), answers = in_background(port, 1)
         server.signal()
         until(lambda: ask(port, "GET", "/v1/models/slow").status == 503, lambda: server.text)
-        assert not begun.done()
         refused = kept.ask("POST", SLOW, ROW)
+        assert not answers
         assert (refused.status, refused.error) == (503, "the server is stopping")
         assert refused.headers["retry-after"] == "1"
         assert refused.headers["connection"] == "close"
-        begun.result(PATIENCE)
+        thread.join(PATIENCE)
+        assert [answer.status for answer in answers] == [200]
         assert server.wait() == 0
 
 
 def test_requests_that_take_too_long_are_cut(slow_folder: Path) -> None:
     with rest_serving(slow_folder, "--nireq", "1", "--drain_seconds", "0.1") as (server, port):
-        threads, answers = in_background(port, 40)
-        has_begun(server)
+        with begun(server):
+            threads, answers = in_background(port, 40)
         began = time.monotonic()
         server.signal()
         assert server.wait() == 0
