@@ -5,8 +5,7 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ovms import _native
 from ovms.api.health import Health
@@ -23,6 +22,9 @@ from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
 from ovms.storage.source import StorageSource
+
+if TYPE_CHECKING:
+    from ovms.frontends.wsgi import RestFrontEnd
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 POLL_SECONDS: Final = 0.02
@@ -74,6 +76,7 @@ class Server:
         source.connect(self._manager.set_aspired)
         self._models = ModelSet(config, source, self._manager, self._health)
         self._front_ends: dict[str, FrontEnd] = {}
+        self._rest: RestFrontEnd | None = None
         self._cpus = runtime.cpus.usable
         self._grpc_engine = config.grpc.engine or ("grpcio" if native_available() else "native")
         if self._grpc_engine == "grpcio":
@@ -126,7 +129,7 @@ class Server:
         reload = ReloadConfig(self._models)
         self._front_ends["gRPC"] = self._make_grpc(reload)
         if self._config.rest.port:
-            self._front_ends["REST"] = self._make_rest(reload)
+            self._front_ends["REST"] = self._rest = self._make_rest(reload)
 
     def _make_grpc(self, reload: ReloadConfig) -> FrontEnd:
         cold = TensorFlowServing(self._registry, self._manager)
@@ -135,7 +138,7 @@ class Server:
         native = NativeFrontEnd(self._registry, self._config.io_threads or min(self._cpus, MOST_IO_THREADS))
         return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
 
-    def _make_rest(self, reload: ReloadConfig) -> FrontEnd:
+    def _make_rest(self, reload: ReloadConfig) -> "RestFrontEnd":
         from ovms.frontends.wsgi import RestFrontEnd, rest_calls  # loads what only REST needs
 
         calls = rest_calls(
@@ -148,13 +151,14 @@ class Server:
         return RestFrontEnd(self._config.rest, calls)
 
     def _stop_front_ends(self, deadline: float) -> bool:
-        """Stop all at once: none may take requests while another waits for its own; False if some were cut off."""
+        """None may take requests while another waits for its own; False if some were cut off.
 
-        def stop(front_end: FrontEnd) -> bool:
-            return front_end.stop(max(0.0, deadline - time.monotonic()))
-
-        with ThreadPoolExecutor(max(1, len(self._front_ends)), thread_name_prefix="stop") as threads:
-            return all(list(threads.map(stop, self._front_ends.values())))
+        REST is the last whose port is closed: until all is done its pages of health tell that the server stops.
+        """
+        if self._rest is not None:
+            self._rest.refuse()
+        finished = [one.stop(max(0.0, deadline - time.monotonic())) for one in self._front_ends.values()]
+        return all(finished)
 
     def _require_models(self) -> None:
         """Go on without a model that has no version as long as a look at its folder may still find one."""

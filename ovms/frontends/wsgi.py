@@ -54,9 +54,13 @@ class RestFrontEnd:
         """Accept connections from now on."""
         self._server.start()
 
+    def refuse(self) -> None:
+        """Refuse new requests from now on; what asks for health is answered as ever."""
+        self._stopping = True
+
     def stop(self, grace: float) -> bool:
         """Refuse new requests and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
-        self._stopping = True
+        self.refuse()
         time.sleep(REFUSAL_SECONDS)
         return self._server.stop(grace)
 
