@@ -4,7 +4,7 @@ VENV ?= .venv
 TF_VENV ?= .venv-tf
 BIN := $(VENV)/bin
 BUILD := $(BIN)/python setup.py -q build_ext --inplace
-NATIVE := setup.py $(wildcard ovms/_native/*.p* ovms/_native/cpp/*)
+NATIVE := setup.py $(wildcard ovms/_native/*.p* ovms/_native/cpp/*.*pp ovms/_native/cpp/net/*.*pp)
 FUZZ_SECONDS ?= 60
 
 .PHONY: install run test test-native test-tf lint typecheck format bench debug sanitize fuzz cov clean check
@@ -38,7 +38,7 @@ lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 typecheck: install
-	$(BIN)/mypy && $(BIN)/stubtest ovms._native.serving ovms._native.codec --ignore-missing-stub --concise
+	$(BIN)/mypy && $(BIN)/stubtest ovms._native.serving ovms._native.codec ovms._native.frontend --ignore-missing-stub --concise
 
 format: install
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -76,8 +76,13 @@ def extensions() -> list[Extension]:
     openvino = openvino_folder()
     made = [extension("codec", CODEC, openvino, []), extension("serving", SERVING, openvino, ["openvino"])]
     includes = [argument for header in FRONTEND_HEADERS for argument in ("-include", header)]
-    if subprocess.run(["c++", "-std=c++20", "-fsyntax-only", *includes, "-x", "c++", "/dev/null"], capture_output=True).returncode:
-        print(f"ovms: no native front end: one of these headers is missing: {', '.join(FRONTEND_HEADERS)}", file=sys.stderr)
+    if subprocess.run(
+        ["c++", "-std=c++20", "-fsyntax-only", *includes, "-x", "c++", "/dev/null"], capture_output=True
+    ).returncode:
+        print(
+            f"ovms: no native front end: one of these headers is missing: {', '.join(FRONTEND_HEADERS)}",
+            file=sys.stderr,
+        )
         return made
     return [*made, extension("frontend", FRONTEND, openvino, ["openvino", "nghttp2", "uv", "z"])]
 

@@ -15,8 +15,8 @@ from ovms.config import ServerConfig
 from ovms.core.manager import Manager
 from ovms.errors import Code, ServingError
 from ovms.frontends.grpcio import GrpcFrontEnd
-from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.listening import check_endpoint
+from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.prediction import make_predict_json
 from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what pip cannot bring: a C++20 compiler, Python's headers and venv module. Does nothing when it is all there.
+# Installs what pip cannot bring: a C++20 compiler, Python's headers and venv module, and the libraries of the native front
+# end. Does nothing when it is all there.
 # Usage: tools/system_packages.sh PYTHON, such as python3 or python3.12
 set -eu
 python=$1
@@ -18,6 +19,18 @@ if command -v "$python" >/dev/null 2>&1; then
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || missing="$missing $packages-dev"
 else
     missing="$missing $packages $packages-venv $packages-dev"
+fi
+# The native front end's. Without them it is not built, and the other engines serve.
+optional=""
+check() { c++ -fsyntax-only -x c++ -include "$1" /dev/null 2>/dev/null || optional="$optional $2"; }
+check nghttp2/nghttp2.h libnghttp2-dev
+check uv.h libuv1-dev
+check zlib.h zlib1g-dev
+check boost/beast/http/basic_parser.hpp libboost-dev
+if command -v apt-get >/dev/null 2>&1; then
+    missing="$missing$optional"
+elif [ -n "$optional" ]; then
+    echo "There will be no native front end without these (Debian's names):$optional" >&2
 fi
 [ -n "${missing# }" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -1,10 +1,13 @@
 from collections.abc import Iterable
 from typing import final
 
+from typing_extensions import Self
+
 from ovms._native.serving import Registry
 
 @final
 class ColdCall:
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def grpc(self) -> bool: ...
     @property
@@ -24,7 +27,7 @@ class ColdCall:
 
 @final
 class FrontEnd:
-    def __init__(self, registry: Registry, *, io_threads: int, threads: int) -> None: ...
+    def __new__(cls, registry: Registry, *, io_threads: int, threads: int) -> Self: ...
     def add_grpc(
         self,
         cold_paths: Iterable[str],

@@ -1,4 +1,4 @@
-"""The gRPC calls that Python answers, as functions on serialized messages: for a front end without grpcio's contexts."""
+"""The gRPC calls that Python answers, as functions on serialized messages: for a transport without contexts."""
 
 import threading
 from collections.abc import Callable, Mapping

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ovms._native import Registry
@@ -73,9 +74,7 @@ class NativeFrontEnd:
     ) -> "NativePort":
         """The gRPC port; binds it. ServingError UNAVAILABLE if it cannot be had."""
         grpc = config.grpc
-        sockets = listen(
-            grpc.bind_address, grpc.port, port_option="--port", address_option="--grpc_bind_address"
-        )
+        sockets = listen(grpc.bind_address, grpc.port, port_option="--port", address_option="--grpc_bind_address")
         calls = dict(unary_calls(cold, reload, health_servicer))
         # Each step of a call is logged by Python: whoever wants to see that pays for it.
         in_python = logger.isEnabledFor(logging.DEBUG)
@@ -167,11 +166,13 @@ class NativePort:
 
 def _memory() -> int:
     """Bytes of memory that this process may use."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for place in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            with open(f"/sys/fs/cgroup/{place}") as file:
-                limits.append(int(file.read()))
-        except (OSError, ValueError):
-            continue
-    return min(limits)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [_limit(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    return min([machine, *(limit for limit in limits if limit is not None)])
+
+
+def _limit(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return None

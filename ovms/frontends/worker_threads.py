@@ -10,6 +10,16 @@ from typing import Any, Final
 
 _Work = tuple[Callable[..., Any], tuple[Any, ...]]
 
+
+class _InCall:
+    """Whether a thread has a call at hand."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = False
+
+
 logger = logging.getLogger(__name__)
 
 MOST_THREADS: Final = 512
@@ -41,6 +51,7 @@ class WorkerThreads(Executor):
         self._most = max(threads, most)
         self._taken = 0  # calls so far; only compared with itself, so a lost count does no harm
         self._guard = threading.Lock()
+        self._calling: set[_InCall] = set()  # one for each thread
         self._count = 0
         self._closed = False
         self._stalled = 0.0  # when threads were added last, in seconds of the monotonic clock
@@ -99,17 +110,31 @@ class WorkerThreads(Executor):
                 before = self._taken
                 time.sleep(STALL_SECONDS)
                 if self._taken == before:
+                    # Threads without a call take one as soon as they get a processor: more of them would not help.
+                    missing = self._queue.qsize() - self._idle()
+                    if missing <= 0:
+                        continue
                     self._stalled = time.monotonic()
-                    for _ in range(min(self._queue.qsize(), self._count)):  # at most twice as many as there were
+                    for _ in range(min(missing, self._count)):  # at most twice as many as there were
                         if not self._start(IDLE_SECONDS):
                             break
 
+    def _idle(self) -> int:
+        """How many threads have no call at hand."""
+        with self._guard:
+            return self._count - sum(thread.now for thread in self._calling)
+
     def _run(self, patience: float | None) -> None:
+        call = _InCall()
+        with self._guard:
+            self._calling.add(call)
         try:
             while (work := self._queue.get(timeout=patience)) is not None:
+                call.now = True
                 self._taken += 1
                 function, args = work
                 function(*args)  # a front end's own function, which lets no exception out
+                call.now = False
                 # Not kept until the next call: a request can be large.
                 del function, args, work
                 # Steady calls wake each thread now and then, so that none would ever be idle for long.
@@ -119,4 +144,5 @@ class WorkerThreads(Executor):
             pass
         finally:
             with self._guard:
+                self._calling.discard(call)
                 self._count -= 1

@@ -10,8 +10,8 @@ from ovms.api.rest_health import HealthPages
 from ovms.api.rest_models import ModelPages
 from ovms.api.tfs import Models
 from ovms.config import RestConfig
-from ovms.frontends.status import HTTP_STATUS
 from ovms.frontends.sockets import listen
+from ovms.frontends.status import HTTP_STATUS
 
 REFUSAL_SECONDS: Final = 0.05
 """How long requests are answered with 503 before connections end: clients that keep one open learn of it that way."""
