@@ -60,8 +60,7 @@ Lease InferPool::lease_quick(Clock::duration longest) {
         return {this, slot};
     }
     // Whoever has the slots is about to give one back: to wait for that is cheaper than to give the call to another thread,
-    // which would have to wait for it as well.
-    if (!waiting_.empty()) return {};
+    // which would have to wait for it as well; and calls once given away would keep the slots from those that follow.
     Waiter waiter;
     waiting_.push_back(&waiter);
     if (!waiter.ready.wait_for(lock, 2 * longest, [&] { return waiter.slot != nullptr; })) {
