@@ -54,6 +54,11 @@ class ServerProcess:
             *("--plugin_config", json.dumps(dict(serving.plugin_config)), *more),
         ]
 
+    @property
+    def url(self) -> str:
+        """Where predict requests go."""
+        return f"http://127.0.0.1:{self.port}{PREDICT}"
+
     def __enter__(self) -> "ServerProcess":
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
@@ -99,9 +104,19 @@ class ServerProcess:
         return os.pread(self._log.fileno(), LONGEST_LOG, 0).decode(errors="replace")
 
     def cpu_seconds(self) -> float:
-        """User and system time of all threads so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """User and system time of all threads so far, to the nanosecond."""
+        return sum(time.clock_gettime(_cpu_clock(pid)) for pid in self.processes())
+
+    def kernel_seconds(self) -> float:
+        """About which part of it was the kernel's, as its clock ticks tell."""
+        ticks = 0
+        for pid in self.processes():
+            ticks += int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def processes(self) -> list[int]:
+        """The process's number; a server may have more."""
+        return [self._process.pid]
 
     def resident_bytes(self) -> int:
         """Memory the process has in RAM now."""
@@ -120,10 +135,12 @@ class ServerProcess:
         return len(os.listdir(f"/proc/{self._process.pid}/task"))
 
     def _memory(self, key: str) -> int:
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith(key):
-                return int(line.split()[1]) * 1024
-        return 0
+        kilobytes = 0
+        for pid in self.processes():
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith(key):
+                    kilobytes += int(line.split()[1])
+        return kilobytes * 1024
 
 
 class ManagedServer(ServerProcess):
@@ -134,6 +151,11 @@ class ManagedServer(ServerProcess):
         self.module, self.port = OURS, free_port()
         arguments = ("config", "--config_path", str(config), "--port", str(self.port))
         self._command = [*before, sys.executable, "-m", OURS, *arguments, *options]
+
+
+def _cpu_clock(pid: int) -> int:
+    """The clock of a process's CPU time, as ``clock_getcpuclockid`` names it on Linux."""
+    return ~pid << 3 | 2
 
 
 def free_port() -> int:

@@ -4,23 +4,19 @@ import contextlib
 import http.client
 import importlib.util
 import json
-import re
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import load, messages
-from benchmarks.load import Load, Shape, children_cpu_seconds
-from benchmarks.machine import QUIET, Watch
+from benchmarks.load import H2Load, Shape
 from benchmarks.measure import Pace
 from benchmarks.process import CONFIG, NIREQ, OURS, START_SECONDS, WORKERS, ServerProcess, Serving, free_port
 from benchmarks.report import Section, Table, Target, times
-from benchmarks.server import Result
+from benchmarks.rounds import Contestant, Result, closed, rate_target, running
 from tests.models import synthetic
 
 TEXT = """
@@ -36,6 +32,8 @@ in every round. Rates and CPU are chosen as for gRPC: the fastest quiet round, t
 """
 
 BASELINE, OVMS, FLOOR = "straightforward", "ovms", "cheroot alone"
+STRAIGHTFORWARD_REST = "benchmarks.baselines.straightforward_rest_server"
+MODULES = {BASELINE: STRAIGHTFORWARD_REST, OVMS: OURS, FLOOR: "benchmarks.baselines.rest_transport_only"}
 SHAPES = (Shape(1, 1), Shape(16, 1))
 JUDGED = SHAPES[-1]
 ENOUGH = 5
@@ -84,29 +82,6 @@ class RestServer(ServerProcess):
             raise RuntimeError(f"{self.module} gives a wrong answer")
 
 
-class RestLoad:
-    """h2load with one body for every call."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = tempfile.NamedTemporaryFile(suffix=".json")  # noqa: SIM115, lives as long as the object
-        self._body.write(body)
-        self._body.flush()
-
-    def run(self, url: str, shape: Shape, calls: int) -> Load:
-        """So many calls; RuntimeError unless each was answered with 200."""
-        command = ["h2load", "--h1", "-n", str(calls), "-c", str(shape.connections), "-m", str(shape.streams)]
-        command += ["-d", self._body.name, "-H", "content-type: application/json", url]
-        before = children_cpu_seconds()
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        cpu = children_cpu_seconds() - before
-        succeeded = re.search(r"^status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", answer.stdout, re.MULTILINE)
-        finished = re.search(r"^finished in ([\d.]+)(us|ms|s),", answer.stdout, re.MULTILINE)
-        if not succeeded or not finished or int(succeeded.group(1)) != calls:
-            raise RuntimeError(f"h2load: {answer.stdout[-2000:]}{answer.stderr[-500:]}")
-        seconds = float(finished.group(1)) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[finished.group(2)]
-        return Load(calls / seconds, cpu / calls)
-
-
 def run(pace: Pace) -> Section:
     """Measure whole servers; ``pace.seconds`` of load for each server in each round."""
     section = Section("REST", TEXT)
@@ -129,54 +104,19 @@ def run(pace: Pace) -> Section:
 def _against_straightforward(section: Section, folder: Path, array: np.ndarray, pace: Pace) -> None:
     body = json.dumps({"instances": array.tolist()}).encode()
     rows = []
-    with _servers(Serving(folder, NIREQ, CONFIG, WORKERS), body, array + 1) as servers:
+    serving, client = Serving(folder, NIREQ, CONFIG, WORKERS), H2Load.rest(body)
+    contestants = {
+        name: Contestant(RestServer(module, serving), body, array + 1, client) for name, module in MODULES.items()
+    }
+    with running(contestants):
         for shape in SHAPES:
-            results = _loaded(servers, RestLoad(body), shape, pace)
-            rows += [_row(shape, name, results) for name in servers]
+            results = closed(contestants, shape, pace, shape == JUDGED)
+            rows += [_row(shape, name, results) for name in contestants]
             if shape == JUDGED and array.shape == messages.IMAGE_SHAPE:
                 section.targets.append(_target(results))
     note = f"{array.size:,} float32 each way, {len(body):,} bytes of request. Baseline: the straightforward server."
     header = ["load", "server", "requests/s", "ratio", "CPU per 1,000 requests", "ratio", "memory", "taken by others"]
     section.tables.append(Table(f"REST, model `{folder.name}`", note, header, rows))
-
-
-@contextlib.contextmanager
-def _servers(serving: Serving, body: bytes, expected: np.ndarray) -> Iterator[dict[str, RestServer]]:
-    """All servers running, their answers checked before and after."""
-    servers = {
-        BASELINE: RestServer("benchmarks.baselines.straightforward_rest_server", serving),
-        OVMS: RestServer(OURS, serving),
-        FLOOR: RestServer("benchmarks.baselines.rest_transport_only", serving),
-    }
-    with contextlib.ExitStack() as stack:
-        for server in servers.values():
-            stack.enter_context(server)
-        for server in servers.values():
-            server.wait_until_right(body, expected)
-        yield servers
-        for server in servers.values():
-            server.check(body, expected)
-
-
-def _loaded(servers: dict[str, RestServer], client: RestLoad, shape: Shape, pace: Pace) -> dict[str, Result]:
-    calls = {}
-    for name, server in servers.items():
-        calls[name] = fewest = 2 * shape.in_flight
-        for seconds in (pace.seconds / 4, pace.seconds):
-            calls[name] = max(fewest, round(seconds * client.run(server.url, shape, calls[name]).rate))
-    results = {name: Result() for name in servers}
-    for number in range(max(pace.rounds, pace.most if shape == JUDGED else 0)):
-        if number >= pace.rounds and all(result.others[result.best] <= QUIET for result in results.values()):
-            break
-        for name, server in servers.items():
-            watch, before = Watch(), server.cpu_seconds()
-            one = client.run(server.url, shape, calls[name])
-            cpu = server.cpu_seconds() - before
-            results[name].rates.append(one.rate)
-            results[name].cpu.append(cpu / calls[name])
-            results[name].others.append(watch.others(cpu + one.client_cpu * calls[name]))
-            results[name].resident = server.resident_bytes()
-    return results
 
 
 def _row(shape: Shape, name: str, results: dict[str, Result]) -> list[str]:
@@ -190,9 +130,5 @@ def _row(shape: Shape, name: str, results: dict[str, Result]) -> list[str]:
 
 def _target(results: dict[str, Result]) -> Target:
     ours, theirs = results[OVMS], results[BASELINE]
-    ratio = ours.rate / theirs.rate
     text = f"3x224x224 float32 as JSON in and out, 16 in flight: {ENOUGH} times the straightforward server's requests/s"
-    others = max(ours.others[ours.best], theirs.others[theirs.best])
-    if others > QUIET:
-        return Target(text, f"{times(ratio)}, but other programs took {others:.0%} of the cores", None)
-    return Target(text, times(ratio), ratio >= ENOUGH)
+    return rate_target(text, ours, theirs, ENOUGH)

@@ -106,7 +106,7 @@ def _target(title: str, shape: Shape, baseline: Round, ours: Round) -> Target:
 
 def _rounds(folder: Path, streams: int, array: np.ndarray, expected: np.ndarray, pace: Pace) -> dict[str, Rounds]:
     request = messages.predict_request(folder.name, array)
-    client = H2Load(request)
+    client = H2Load.grpc(request)
     results = {name: Rounds() for name in ("benchmark_app", *map(str, _shapes(streams)))}
     start_cpu, start_count = _benchmark_app(_file(folder), streams, array.shape, ["-niter", str(streams)])[1:]
     timed = ["-t", str(max(1, round(pace.seconds)))]
@@ -120,7 +120,7 @@ def _rounds(folder: Path, streams: int, array: np.ndarray, expected: np.ndarray,
         def served(shape: Shape) -> tuple[float, float, float, float]:
             before = server.cpu_seconds()
             calls = round(max(1.0, pace.seconds) * results["benchmark_app"].rounds[-1].rate) + 1
-            load = client.run(server.port, shape, calls)
+            load = client.run(server.url, shape, calls)
             cpu = server.cpu_seconds() - before
             return load.rate, cpu / calls, load.client_cpu, cpu + load.client_cpu * calls
 
