@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import codec, json_codec, machine, management, predict, rest, server
+from benchmarks import codec, engines, json_codec, machine, management, predict, rest, server
 from benchmarks.machine import Watch
 from benchmarks.measure import Pace
+from benchmarks.peers import PEERS
 from benchmarks.report import Section, render
 
 HERE = Path(__file__).parent
 TENSORFLOW = HERE.parent / ".venv-tf" / "bin" / "python"
-PARTS = ("codec", "json", "predict", "server", "rest", "management")
+PARTS = ("codec", "json", "predict", "server", "rest", "engines", "management")
 
 INTRODUCTION = """
 What ovms costs, next to what it replaces or builds on. Every ratio is to a baseline that was measured in the same run
@@ -41,6 +42,7 @@ def main() -> int:
         "predict": lambda: predict.run(short),
         "server": lambda: server.run(long),
         "rest": lambda: rest.run(long),
+        "engines": lambda: engines.run(long, arguments.quick, dict(arguments.peer)),
         "management": lambda: management.run(arguments.quick),
     }
     began = time.monotonic()
@@ -73,19 +75,35 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ovms and render the page.")
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds: under three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds: some minutes")
     parser.add_argument("--only", choices=PARTS, help="one part only")
     parser.add_argument(
         "--tensorflow", type=Path, metavar="PYTHON", help="a Python that has TensorFlow, to compare with"
     )
+    parser.add_argument(
+        "--peer",
+        type=_peer,
+        action="append",
+        default=[],
+        metavar="NAME=PYTHON",
+        help=f"a Python that has another model server, to compare with ({', '.join(PEERS)}); may be repeated",
+    )
     parser.add_argument("--output", type=Path, default=HERE / "README.md", help="where the page goes (%(default)s)")
     return parser.parse_args()
+
+
+def _peer(text: str) -> tuple[str, Path]:
+    name, _, python = text.partition("=")
+    if name not in PEERS or not python:
+        raise argparse.ArgumentTypeError(f"expected NAME=PYTHON with one of {', '.join(PEERS)}")
+    return name, Path(python)
 
 
 def _command(arguments: argparse.Namespace, tensorflow: Path | None) -> str:
     options = ["--quick"] if arguments.quick else []
     options += ["--only", arguments.only] if arguments.only else []
     options += ["--tensorflow PYTHON"] if tensorflow not in (None, TENSORFLOW) else []
+    options += [f"--peer {name}=PYTHON" for name, _ in arguments.peer]
     return " ".join(["python -m benchmarks", *options])
 
 

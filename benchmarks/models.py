@@ -1,5 +1,6 @@
 """A convolutional network of about the cost of SqueezeNet, with made-up weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,15 @@ def convolutional(root: Path, name: str = "conv") -> Path:
     pooled = ops.reduce_mean(node, ops.constant(np.array([2, 3], np.int64)), keep_dims=False)
     last = ops.matmul(pooled, ops.constant(rng.standard_normal((channels, 1000), dtype=np.float32)), False, False)
     model = ov.Model([ops.result(last)], [x], name)
+    model.outputs[0].get_tensor().set_names({"y"})
+    return save(model, root, name)
+
+
+def plus_one(root: Path, name: str, shape: Sequence[int]) -> Path:
+    """``y = x + 1``, f32 of one shape both: next to no work, for messages of any size."""
+    x = ops.parameter(ov.PartialShape(list(shape)), ov.Type.f32, name="x")
+    x.output(0).get_tensor().set_names({"x"})
+    model = ov.Model([ops.result(ops.add(x, ops.constant(np.float32(1))))], [x], name)
     model.outputs[0].get_tensor().set_names({"y"})
     return save(model, root, name)
 

@@ -41,7 +41,9 @@ class Serving:
 
 
 class ServerProcess:
-    """One server of one model, as a context manager that returns when it answers."""
+    """One server of one model, as a context manager that returns at once."""
+
+    path = PREDICT
 
     def __init__(self, module: str, serving: Serving, *more: str) -> None:
         """``more``: further arguments."""
@@ -57,7 +59,7 @@ class ServerProcess:
     @property
     def url(self) -> str:
         """Where predict requests go."""
-        return f"http://127.0.0.1:{self.port}{PREDICT}"
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
     def __enter__(self) -> "ServerProcess":
         self._log = tempfile.TemporaryFile("w+")
@@ -94,10 +96,14 @@ class ServerProcess:
         """One real client's call; RuntimeError unless the output ``y`` is as expected."""
         sizes = [("grpc.max_receive_message_length", LARGEST_MESSAGE)]
         with grpc.insecure_channel(f"127.0.0.1:{self.port}", sizes) as channel:
-            answer = channel.unary_unary(PREDICT)(request, timeout=30)
-        values = np.frombuffer(PredictResponse.FromString(answer).outputs["y"].tensor_content, expected.dtype)
-        if not np.allclose(values, expected.ravel(), rtol=1e-3, atol=1e-3):
+            answer = channel.unary_unary(self.path)(request, timeout=30)
+        values = self.values(answer)
+        if values.size != expected.size or not np.allclose(values, expected.ravel(), rtol=1e-3, atol=1e-3):
             raise RuntimeError(f"{self.module} gives a wrong answer")
+
+    def values(self, answer: bytes) -> np.ndarray:
+        """What an answer says of the output ``y``, float32."""
+        return np.frombuffer(PredictResponse.FromString(answer).outputs["y"].tensor_content, np.float32)
 
     def log(self) -> str:
         """All it has written so far."""
@@ -141,6 +147,19 @@ class ServerProcess:
                 if line.startswith(key):
                     kilobytes += int(line.split()[1])
         return kilobytes * 1024
+
+
+class NativeServer(ServerProcess):
+    """A baseline in C++, as a context manager that returns at once; it takes OpenVINO's properties as KEY=VALUE."""
+
+    def __init__(self, program: Path, serving: Serving, *more: str) -> None:
+        """``more``: further arguments."""
+        self.module, self.port = program.name, free_port()
+        model = serving.folder / "1" / f"{serving.folder.name}.xml"
+        self._command = [
+            *(str(program), "--model_path", str(model), "--port", str(self.port), *more),
+            *(f"{key}={value}" for key, value in serving.plugin_config.items()),
+        ]
 
 
 class ManagedServer(ServerProcess):

@@ -45,18 +45,13 @@ class RestServer(ServerProcess):
     def __init__(self, module: str, serving: Serving, *more: str) -> None:
         """``more``: further arguments."""
         self.module, self.port = module, free_port()
-        self._path = f"/v1/models/{serving.folder.name}:predict"
+        self.path = f"/v1/models/{serving.folder.name}:predict"
         self._command = [
             *(sys.executable, "-m", module, *(["model", "--port", str(free_port())] if module == OURS else [])),
             *("--model_name", serving.folder.name, "--model_path", str(serving.folder)),
             *("--rest_port", str(self.port), "--rest_workers", str(serving.workers), "--nireq", str(serving.nireq)),
             *("--plugin_config", json.dumps(dict(serving.plugin_config)), *more),
         ]
-
-    @property
-    def url(self) -> str:
-        """Where predict requests go."""
-        return f"http://127.0.0.1:{self.port}{self._path}"
 
     def wait_until_right(self, request: bytes, expected: np.ndarray) -> None:
         """Return once the server gives the expected answer; RuntimeError with its log if it does not."""
@@ -72,7 +67,7 @@ class RestServer(ServerProcess):
     def check(self, request: bytes, expected: np.ndarray) -> None:
         """One real client's call; OSError unless it is answered, RuntimeError unless its values are as expected."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request("POST", self._path, request, {"Content-Type": "application/json"})
+            connection.request("POST", self.path, request, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             text = answer.read()
         if answer.status != 200:

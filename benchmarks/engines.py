@@ -1,0 +1,207 @@
+"""Engine rows: ovms's front ends next to each other, to servers on other transports, and to other model servers."""
+
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import engine_targets as targets
+from benchmarks import load, messages, models, native
+from benchmarks.engine_targets import GRPC_CPP, GRPCIO, NATIVE, PROTOTYPE, Measured
+from benchmarks.load import H2Load, Shape
+from benchmarks.measure import Pace
+from benchmarks.peers import PEERS
+from benchmarks.process import CONFIG, NIREQ, OURS, ROOT, STRAIGHTFORWARD, WORKERS, NativeServer, ServerProcess, Serving
+from benchmarks.report import Section, Table, microseconds, times
+from benchmarks.rest import STRAIGHTFORWARD_REST, RestServer
+from benchmarks.rounds import Contestant, Result, closed, paced, running
+
+TEXT = """
+One model that adds 1 to its input, served by all of these over gRPC, loaded by h2load in turn in every round. h2load
+runs on one thread and shares the cores with the server; its CPU is in the table, so that one can see whether it was the
+limit. Every answer has to be HTTP 200, and a client compares an answer's values before and after the load. Plugin
+configuration, number of infer requests and of worker threads are the same for all that have them.
+
+* **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
+* **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
+* **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
+  threads.
+* **prototype**: `native/prototype.cpp`: one thread of epoll and nghttp2 that can do nothing else than this; about the
+  least that a gRPC server with this inference can cost.
+* **MLServer** and **KServe**: their Python servers with OpenVINO's Python API, one process, KServe's protocol
+  (ModelInfer with raw contents), each in an environment of its own (`--peer NAME=PYTHON`).
+
+Rates are those of the fastest round in which other programs took at most 5% of the cores; if there was none, of the
+quietest round, and targets about time are not judged. CPU is the server's, user and system, all threads and processes,
+that of the cheapest round; "in kernel" is the system's share of it. p50 is the median of single calls, that of the
+quickest quiet round. Memory is what the server has in RAM after the load.
+"""
+
+HEADER = ("load", "server", "requests/s", "ratio", "p50", "CPU s per 1,000 requests", "ratio", "in kernel")
+HEADER += ("client's CPU", "memory", "taken by others")
+
+UNLOADED, JUDGED, CONNECTIONS = targets.UNLOADED, targets.JUDGED, targets.CONNECTIONS
+SHAPES = (UNLOADED, JUDGED, CONNECTIONS, Shape(16, 16))
+QUICK_SHAPES = SHAPES[:3]
+LARGEST_IN_FLIGHT = 200e6
+"""Bytes of requests under way together; more says nothing about servers, but about memory."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much goes each way."""
+
+    title: str
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of values, f32."""
+        return int(np.prod(self.shape)) * 4
+
+
+NULL, IMAGE = Size("40 B", "null", (1, 10)), Size("602 kB", "image", messages.IMAGE_SHAPE)
+SIZES = (NULL, Size("4 kB", "page", (1, 1000)), IMAGE, Size("12 MB", "large", (1, 3, 1000, 1000)))
+QUICK_SIZES = (NULL, IMAGE)
+
+
+def run(pace: Pace, quick: bool, peers: Mapping[str, Path]) -> Section:
+    """Measure all engines; ``pace.seconds`` of load for each in each round; ``peers``: their Pythons by name."""
+    section = Section("Engines", TEXT)
+    if not load.installed():
+        section.text += "\nNot measured: there is no `h2load` here (package nghttp2-client)."
+        return section
+    measured = Measured()
+    programs, missing = _programs(peers)
+    section.text += "".join(f"\nNot measured: {name}: {why}.\n" for name, why in missing.items())
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for size in QUICK_SIZES if quick else SIZES:
+            contestants = _contestants(root, size, programs, peers)
+            with running(contestants):
+                shapes = [shape for shape in (QUICK_SHAPES if quick else SHAPES) if _fits(shape, size)]
+                rows = []
+                for shape in shapes:
+                    results = closed(contestants, shape, pace, (size.name, shape) in targets.LOADS)
+                    measured.grpc[size.name, shape] = results
+                    rows += [_row(shape, name, results, GRPCIO) for name in results]
+                note = f"{size.bytes:,} bytes of values each way. Ratios: to ovms with grpcio."
+                section.tables.append(Table(f"gRPC, {size.title}", note, HEADER, rows))
+                if size == NULL:
+                    section.tables.append(_open_loop(contestants, measured, pace))
+        section.tables.append(_rest(root, measured, pace, quick))
+    section.targets += targets.judge(measured)
+    return section
+
+
+def _fits(shape: Shape, size: Size) -> bool:
+    return shape.in_flight * size.bytes <= LARGEST_IN_FLIGHT
+
+
+def _programs(peers: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """The compiled baselines, and why each contestant that is missing is."""
+    programs, missing = {}, {}
+    for name, program, packages in (
+        (GRPC_CPP, native.grpc_server(), "libgrpc++-dev, protobuf-compiler-grpc, pkg-config"),
+        (PROTOTYPE, native.prototype(), "libnghttp2-dev"),
+    ):
+        if program is None:
+            missing[name] = f"packages are not installed ({packages})"
+        else:
+            programs[name] = program
+    if not knows("--grpc_engine"):
+        missing[NATIVE] = "this build of ovms has no `--grpc_engine`"
+    for name, peer in PEERS.items():
+        why = peer.missing(peers[name]) if name in peers else f"no `--peer {name}=PYTHON` was given"
+        if why:
+            missing[peer.title] = why
+    return programs, missing
+
+
+@functools.cache
+def knows(option: str) -> bool:
+    """Whether this build's ``ovms model`` has the option."""
+    command = (sys.executable, "-m", OURS, "model", "--help")
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    return option in answer.stdout
+
+
+def _contestants(
+    root: Path, size: Size, programs: Mapping[str, Path], peers: Mapping[str, Path]
+) -> dict[str, Contestant]:
+    array = np.linspace(-1, 1, int(np.prod(size.shape)), dtype=np.float32).reshape(size.shape)
+    serving = Serving(models.plus_one(root, size.name, size.shape), NIREQ, CONFIG, WORKERS)
+    servers: dict[str, ServerProcess] = {}
+    if knows("--grpc_engine"):
+        servers[NATIVE] = ServerProcess(OURS, serving, "--grpc_engine", "native", "--io_threads", "1")
+        servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
+    else:
+        servers[GRPCIO] = ServerProcess(OURS, serving)
+    servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
+    options = {GRPC_CPP: ("--model_name", size.name, "--nireq", str(NIREQ)), PROTOTYPE: ()}
+    for name, program in programs.items():
+        servers[name] = NativeServer(program, serving, *options[name])
+    request = messages.predict_request(size.name, array)
+    client = H2Load.grpc(request)
+    contestants = {name: Contestant(server, request, array + 1, client) for name, server in servers.items()}
+    for name, python in peers.items():
+        if not PEERS[name].missing(python):
+            contestants[PEERS[name].title] = PEERS[name].contestant(python, serving, array, array + 1)
+    return contestants
+
+
+def _open_loop(contestants: Mapping[str, Contestant], measured: Measured, pace: Pace) -> Table:
+    rate = measured.grpc[NULL.name, JUDGED][GRPCIO].rate / 2
+    results = paced(contestants, rate, pace)
+    rows = []
+    for name, result in results.items():
+        ours = [microseconds(result.shortest(values)) for values in (result.medians, result.tails)]
+        others = f"{result.others[result.best]:.0%}"
+        rows.append([name, *ours, f"{result.rate:,.0f}", f"{result.cheapest * 1e3:.4f} s", others])
+    note = (
+        f"40 bytes each way, {rate:,.0f} calls a second: half of what ovms with grpcio reached with 16 in flight. They "
+        f"begin when it is their time, on connections of {load.A_CONNECTIONS_RATE} calls a second, whether others are "
+        "done or not. h2load's clock has a resolution of one millisecond, so a few begin together. A server that falls "
+        "behind shows it in the last percentiles."
+    )
+    header = ["server", "p50", "p99", "requests/s", "CPU s per 1,000 requests", "taken by others"]
+    return Table("Latency at a fixed rate", note, header, rows)
+
+
+def _rest(root: Path, measured: Measured, pace: Pace, quick: bool) -> Table:
+    array = np.linspace(-1, 1, int(np.prod(NULL.shape)), dtype=np.float32).reshape(NULL.shape)
+    serving = Serving(models.plus_one(root, NULL.name, NULL.shape), NIREQ, CONFIG, WORKERS)
+    servers: dict[str, RestServer] = {}
+    if knows("--rest_engine") and knows("--io_threads"):
+        servers[NATIVE] = RestServer(OURS, serving, "--rest_engine", "native", "--io_threads", "1")
+    servers[targets.CHEROOT] = RestServer(OURS, serving, "--rest_engine", "cheroot")
+    servers["straightforward"] = RestServer(STRAIGHTFORWARD_REST, serving)
+    body = json.dumps({"instances": array.tolist()}).encode()
+    client = H2Load.rest(body)
+    contestants = {name: Contestant(server, body, array + 1, client) for name, server in servers.items()}
+    rows = []
+    with running(contestants):
+        for shape in (UNLOADED, CONNECTIONS) if quick else (UNLOADED, CONNECTIONS, Shape(256, 1)):
+            results = closed(contestants, shape, pace, shape == CONNECTIONS)
+            measured.rest[shape] = results
+            rows += [_row(shape, name, results, targets.CHEROOT) for name in results]
+    note = f"Ten numbers each way as JSON over HTTP/1.1, {len(body)} bytes of request. Ratios: to ovms with cheroot."
+    return Table("REST, ten numbers", note, HEADER, rows)
+
+
+def _row(shape: Shape, name: str, results: Mapping[str, Result], baseline_name: str) -> list[str]:
+    result, baseline = results[name], results[baseline_name]
+    return [
+        *(str(shape), name, f"{result.rate:,.0f}", times(result.rate / baseline.rate)),
+        microseconds(result.shortest(result.medians)) if result.medians else "",
+        *(f"{result.cheapest * 1e3:.4f} s", times(baseline.cheapest / result.cheapest), f"{result.in_kernel:.0%}"),
+        *(microseconds(min(result.client_cpu)), f"{result.resident / 1e6:,.0f} MB"),
+        f"{result.others[result.best]:.0%}",
+    ]
