@@ -17,7 +17,7 @@ from benchmarks.engine_targets import GRPC_CPP, GRPCIO, NATIVE, PROTOTYPE, Measu
 from benchmarks.load import H2Load, Shape
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
-from benchmarks.process import CONFIG, NIREQ, OURS, ROOT, STRAIGHTFORWARD, WORKERS, NativeServer, ServerProcess, Serving
+from benchmarks.process import NIREQ, OURS, ROOT, STRAIGHTFORWARD, WORKERS, NativeServer, ServerProcess, Serving
 from benchmarks.report import Section, Table, microseconds, times
 from benchmarks.rest import STRAIGHTFORWARD_REST, RestServer
 from benchmarks.rounds import Contestant, Result, closed, paced, running
@@ -26,7 +26,9 @@ TEXT = """
 One model that adds 1 to its input, served by all of these over gRPC, loaded by h2load in turn in every round. h2load
 runs on one thread and shares the cores with the server; its CPU is in the table, so that one can see whether it was the
 limit. Every answer has to be HTTP 200, and a client compares an answer's values before and after the load. Plugin
-configuration, number of infer requests and of worker threads are the same for all that have them.
+configuration, number of infer requests and of worker threads are the same for all that have them. There is one stream
+of one thread, not pinned: with more streams OpenVINO hands each `infer()` over to a thread of its own, which costs more
+than this inference, and a stream that is pinned moves the caller to its processor for every inference.
 
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
@@ -42,6 +44,9 @@ quietest round, and targets about time are not judged. CPU is the server's, user
 that of the cheapest round; "in kernel" is the system's share of it. p50 is the median of single calls, that of the
 quickest quiet round. Memory is what the server has in RAM after the load.
 """
+
+CONFIG = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"}
+CONFIG |= {"INFERENCE_PRECISION_HINT": "f32"}
 
 HEADER = ("load", "server", "requests/s", "ratio", "p50", "CPU s per 1,000 requests", "ratio", "in kernel")
 HEADER += ("client's CPU", "memory", "taken by others")
