@@ -70,6 +70,8 @@ def main() -> int:
     for target in (target for section in sections for target in section.targets):
         print(f"{target.verdict.strip('*'):10} {target.text}: {target.measured}")
     arguments.output.write_text(page)
+    for plot in (plot for section in sections for plot in section.plots):
+        arguments.output.with_name(plot.file).write_text(plot.svg)
     return 0
 
 

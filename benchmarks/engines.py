@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import engine_targets as targets
-from benchmarks import load, messages, models, native
+from benchmarks import load, messages, models, native, plots
 from benchmarks.engine_targets import GRPC_CPP, GRPCIO, NATIVE, PROTOTYPE, Measured
 from benchmarks.load import H2Load, Shape
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
 from benchmarks.process import NIREQ, OURS, ROOT, STRAIGHTFORWARD, WORKERS, NativeServer, ServerProcess, Serving
-from benchmarks.report import Section, Table, microseconds, times
+from benchmarks.report import Plot, Section, Table, microseconds, times
 from benchmarks.rest import STRAIGHTFORWARD_REST, RestServer
 from benchmarks.rounds import Contestant, Result, closed, paced, running
 
@@ -34,6 +34,8 @@ than this inference, and a stream that is pinned moves the caller to its process
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
 * **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
   threads.
+* **gRPC C++, keeping**: the same with glibc told to keep freed memory, as ovms tells it; for messages that it would
+  get from the system anew for each call otherwise.
 * **prototype**: `native/prototype.cpp`: one thread of epoll and nghttp2 that can do nothing else than this; about the
   least that a gRPC server with this inference can cost.
 * **MLServer** and **KServe**: their Python servers with OpenVINO's Python API, one process, KServe's protocol
@@ -50,6 +52,10 @@ CONFIG |= {"INFERENCE_PRECISION_HINT": "f32"}
 
 HEADER = ("load", "server", "requests/s", "ratio", "p50", "CPU s per 1,000 requests", "ratio", "in kernel")
 HEADER += ("client's CPU", "memory", "taken by others")
+
+KEEPING = f"{GRPC_CPP}, keeping"
+KEEP_MEMORY = ("env", "MALLOC_MMAP_THRESHOLD_=1073741824", "MALLOC_TRIM_THRESHOLD_=4294967296")
+KEPT_FROM = 100_000
 
 UNLOADED, JUDGED, CONNECTIONS = targets.UNLOADED, targets.JUDGED, targets.CONNECTIONS
 SHAPES = (UNLOADED, JUDGED, CONNECTIONS, Shape(16, 16))
@@ -103,7 +109,24 @@ def run(pace: Pace, quick: bool, peers: Mapping[str, Path]) -> Section:
                     section.tables.append(_open_loop(contestants, measured, pace))
         section.tables.append(_rest(root, measured, pace, quick))
     section.targets += targets.judge(measured)
+    section.plots += _plots(measured)
     return section
+
+
+def _plots(measured: Measured) -> list[Plot]:
+    """Rates and CPU of the loads that are judged."""
+    loads = {
+        f"{name}, {shape}": results
+        for (name, shape), results in measured.grpc.items()
+        if (name, shape) in targets.LOADS
+    }
+    rates = {title: {name: one.rate for name, one in results.items()} for title, results in loads.items()}
+    cpu = {title: {name: one.cheapest * 1e6 for name, one in results.items()} for title, results in loads.items()}
+    titles = "gRPC: calls per second", "gRPC: the server's CPU per call"
+    return [
+        Plot(titles[0], "engines-rate.svg", plots.bars(titles[0], rates, "/s")),
+        Plot(titles[1], "engines-cpu.svg", plots.bars(titles[1], cpu, "µs")),
+    ]
 
 
 def _fits(shape: Shape, size: Size) -> bool:
@@ -150,9 +173,13 @@ def _contestants(
     else:
         servers[GRPCIO] = ServerProcess(OURS, serving)
     servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
-    options = {GRPC_CPP: ("--model_name", size.name, "--nireq", str(NIREQ)), PROTOTYPE: ()}
-    for name, program in programs.items():
-        servers[name] = NativeServer(program, serving, *options[name])
+    if GRPC_CPP in programs:
+        options = ("--model_name", size.name, "--nireq", str(NIREQ))
+        servers[GRPC_CPP] = NativeServer(programs[GRPC_CPP], serving, *options)
+        if size.bytes >= KEPT_FROM:
+            servers[KEEPING] = NativeServer(programs[GRPC_CPP], serving, *options, before=KEEP_MEMORY)
+    if PROTOTYPE in programs:
+        servers[PROTOTYPE] = NativeServer(programs[PROTOTYPE], serving)
     request = messages.predict_request(size.name, array)
     client = H2Load.grpc(request)
     contestants = {name: Contestant(server, request, array + 1, client) for name, server in servers.items()}

@@ -152,12 +152,12 @@ class ServerProcess:
 class NativeServer(ServerProcess):
     """A baseline in C++, as a context manager that returns at once; it takes OpenVINO's properties as KEY=VALUE."""
 
-    def __init__(self, program: Path, serving: Serving, *more: str) -> None:
-        """``more``: further arguments."""
+    def __init__(self, program: Path, serving: Serving, *more: str, before: Sequence[str] = ()) -> None:
+        """``more``: further arguments; ``before``: a command that starts the server's."""
         self.module, self.port = program.name, free_port()
         model = serving.folder / "1" / f"{serving.folder.name}.xml"
         self._command = [
-            *(str(program), "--model_path", str(model), "--port", str(self.port), *more),
+            *(*before, str(program), "--model_path", str(model), "--port", str(self.port), *more),
             *(f"{key}={value}" for key, value in serving.plugin_config.items()),
         ]
 

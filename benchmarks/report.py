@@ -28,6 +28,15 @@ class Target:
         return "not judged" if self.reached is None else "reached" if self.reached else "**missed**"
 
 
+@dataclass(frozen=True)
+class Plot:
+    """A picture that stands beside the page."""
+
+    title: str
+    file: str
+    svg: str
+
+
 @dataclass
 class Section:
     """One part of the page: what is measured, against what, and the figures."""
@@ -36,6 +45,7 @@ class Section:
     text: str
     tables: list[Table] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
 
 
 def microseconds(seconds: float) -> str:
@@ -54,6 +64,7 @@ def render(title: str, introduction: str, sections: Sequence[Section]) -> str:
     parts = [f"# {title}", introduction.strip(), "## Targets", _targets(sections)]
     for section in sections:
         parts += [f"## {section.title}", section.text.strip()]
+        parts += [f"![{plot.title}]({plot.file})" for plot in section.plots]
         for table in section.tables:
             parts += [f"### {table.title}", table.note.strip(), _table(table.header, table.rows)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -29,7 +29,8 @@ def prototype() -> Path | None:
     """The server of epoll and nghttp2; None where nghttp2's headers are not installed (package libnghttp2-dev)."""
     if not _has_header("nghttp2/nghttp2.h"):
         return None
-    return _compiled("prototype", (*_openvino_flags(), "-lnghttp2"), _openvino_version())
+    flags = (*_openvino_flags(), "-lnghttp2")
+    return _compiled("prototype", flags, _openvino_version() + (HERE / "prototype_model.hpp").read_text())
 
 
 def grpc_server() -> Path | None:
