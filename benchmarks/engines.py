@@ -1,6 +1,7 @@
 """Engine rows: ovms's front ends next to each other, to servers on other transports, and to other model servers."""
 
 import functools
+import importlib.util
 import json
 import subprocess
 import sys
@@ -49,6 +50,9 @@ quickest quiet round. Memory is what the server has in RAM after the load.
 
 CONFIG = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"}
 CONFIG |= {"INFERENCE_PRECISION_HINT": "f32"}
+
+NATIVE_GRPC = ("--grpc_engine", "native", "--io_threads", "1")
+NATIVE_REST = ("--rest_engine", "native", "--io_threads", "1")
 
 HEADER = ("load", "server", "requests/s", "ratio", "p50", "CPU s per 1,000 requests", "ratio", "in kernel")
 HEADER += ("client's CPU", "memory", "taken by others")
@@ -144,8 +148,9 @@ def _programs(peers: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str
             missing[name] = f"packages are not installed ({packages})"
         else:
             programs[name] = program
-    if not knows("--grpc_engine"):
-        missing[NATIVE] = "this build of ovms has no `--grpc_engine`"
+    for protocol, options in (("gRPC", NATIVE_GRPC), ("REST", NATIVE_REST)):
+        if lacks(*options):
+            missing[f"{NATIVE} over {protocol}"] = lacks(*options)
     for name, peer in PEERS.items():
         why = peer.missing(peers[name]) if name in peers else f"no `--peer {name}=PYTHON` was given"
         if why:
@@ -154,11 +159,14 @@ def _programs(peers: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str
 
 
 @functools.cache
-def knows(option: str) -> bool:
-    """Whether this build's ``ovms model`` has the option."""
-    command = (sys.executable, "-m", OURS, "model", "--help")
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
-    return option in answer.stdout
+def lacks(*options: str) -> str:
+    """Why this build's ``ovms model`` cannot be started with these options of a native engine; empty if it can."""
+    if importlib.util.find_spec("ovms._native.frontend") is None:
+        return "this build of ovms has no native front end"
+    # Values are checked when they are read, before --help ends it.
+    command = (sys.executable, "-m", OURS, "model", *options, "--help")
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
+    return "" if answer.returncode == 0 else f"this ovms does not know `{' '.join(options)}`"
 
 
 def _contestants(
@@ -167,11 +175,9 @@ def _contestants(
     array = np.linspace(-1, 1, int(np.prod(size.shape)), dtype=np.float32).reshape(size.shape)
     serving = Serving(models.plus_one(root, size.name, size.shape), NIREQ, CONFIG, WORKERS)
     servers: dict[str, ServerProcess] = {}
-    if knows("--grpc_engine"):
-        servers[NATIVE] = ServerProcess(OURS, serving, "--grpc_engine", "native", "--io_threads", "1")
-        servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
-    else:
-        servers[GRPCIO] = ServerProcess(OURS, serving)
+    if not lacks(*NATIVE_GRPC):
+        servers[NATIVE] = ServerProcess(OURS, serving, *NATIVE_GRPC)
+    servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
     servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
     if GRPC_CPP in programs:
         options = ("--model_name", size.name, "--nireq", str(NIREQ))
@@ -211,8 +217,8 @@ def _rest(root: Path, measured: Measured, pace: Pace, quick: bool) -> Table:
     array = np.linspace(-1, 1, int(np.prod(NULL.shape)), dtype=np.float32).reshape(NULL.shape)
     serving = Serving(models.plus_one(root, NULL.name, NULL.shape), NIREQ, CONFIG, WORKERS)
     servers: dict[str, RestServer] = {}
-    if knows("--rest_engine") and knows("--io_threads"):
-        servers[NATIVE] = RestServer(OURS, serving, "--rest_engine", "native", "--io_threads", "1")
+    if not lacks(*NATIVE_REST):
+        servers[NATIVE] = RestServer(OURS, serving, *NATIVE_REST)
     servers[targets.CHEROOT] = RestServer(OURS, serving, "--rest_engine", "cheroot")
     servers["straightforward"] = RestServer(STRAIGHTFORWARD_REST, serving)
     body = json.dumps({"instances": array.tolist()}).encode()
