@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import final
 
 from typing_extensions import Self
@@ -42,6 +43,25 @@ class FrontEnd:
     def drain(self, port: int, seconds: float) -> bool: ...
     def stop(self) -> bool: ...
     def connections(self, port: int) -> int: ...
+    def metrics(self) -> list[CallCounts]: ...
+    def waiting(self, model: str, version: int) -> int: ...
     def next_event(self) -> tuple[ColdCall | None, bool, str] | None: ...
 
+Counts = tuple[tuple[int, ...], float]
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    model: str
+    version: int
+    interface: str
+    method: str
+    calls: dict[int, int]
+    total: Counts
+    receive: Counts
+    queue: Counts
+    infer: Counts
+    pack: Counts
+
+def histogram_bounds() -> list[float]: ...
+def held_bytes() -> int: ...
 def limit_bodies(most: int) -> None: ...

@@ -2,16 +2,22 @@
 """The native front end: connections, protocols and hot calls in C++; what Python answers comes out of ``next_event``."""
 
 cimport cython
+from libc.stdint cimport int64_t
 from libcpp cimport bool as cbool
-from libcpp.memory cimport shared_ptr
+from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.pair cimport pair
 from libcpp.string cimport string
 from libcpp.string_view cimport string_view
 from libcpp.vector cimport vector
 
-from ovms._native.libfrontend cimport CFrontEnd, ColdCall as CColdCall, ColdEvent, GrpcSettings, limit_all_bodies
+from ovms._native.libfrontend cimport (
+    HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, CFrontEnd, ColdCall as CColdCall, ColdEvent, GrpcSettings,
+    Histogram, Series, held_by_bodies, histogram_count, limit_all_bodies, series_calls, series_is_rest,
+)
 from ovms._native.libserving cimport deadline_after, seconds_left
 from ovms._native.serving cimport Registry, data_plane
+
+import dataclasses
 
 
 @cython.final
@@ -152,6 +158,18 @@ cdef class FrontEnd:
         """How many connections a port has now."""
         return self.front_end.connections(port)
 
+    def metrics(self):
+        """What was counted so far: a CallCounts for each model's calls by one interface and method."""
+        cdef vector[unique_ptr[Series]] found
+        with nogil:
+            found = self.front_end.metrics()
+        return [_call_counts(found[i].get()[0]) for i in range(found.size())]
+
+    def waiting(self, str model, int64_t version):
+        """How many predictions of a model wait for a thread."""
+        cdef string name = model.encode("utf-8", "surrogateescape")
+        return self.front_end.waiting(name, version)
+
     def next_event(self):
         """Wait for what Python has to do: (call, left, notice), or None once there is nothing more.
 
@@ -169,6 +187,49 @@ cdef class FrontEnd:
         call = ColdCall.__new__(ColdCall)
         call.call = event.call
         return call, event.left, ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallCounts:
+    """Counters of calls. calls: how many ended with each of google.rpc.Code's numbers that occurred.
+
+    A histogram is (counts by bucket, sum in seconds), see histogram_bounds. Of calls that are no predictions there is
+    the total only; receive is the time in which a request arrived, queue that until the model's run began.
+    """
+
+    model: str
+    version: int
+    interface: str
+    method: str
+    calls: dict
+    total: tuple
+    receive: tuple
+    queue: tuple
+    infer: tuple
+    pack: tuple
+
+
+cdef object _call_counts(const Series& series):
+    calls = {code: series_calls(series, code) for code in range(SERIES_CODES) if series_calls(series, code)}
+    return CallCounts(
+        series.model.decode("utf-8", "replace"), series.version, "REST" if series_is_rest(series) else "gRPC",
+        series.method.decode("utf-8", "replace"), calls, _histogram(series.total), _histogram(series.receive),
+        _histogram(series.queue), _histogram(series.infer), _histogram(series.pack),
+    )
+
+
+cdef tuple _histogram(const Histogram& histogram):
+    return tuple([histogram_count(histogram, i) for i in range(HISTOGRAM_BUCKETS)]), histogram.nanoseconds.load() / 1e9
+
+
+def histogram_bounds():
+    """Seconds below which the durations of each bucket lie, but the last one's, which has no bound."""
+    return [2.0 ** (HISTOGRAM_FIRST_BIT + i) / 1e9 for i in range(HISTOGRAM_BUCKETS - 1)]
+
+
+def held_bytes():
+    """Bytes of all requests that arrive or wait; small ones are not counted."""
+    return held_by_bodies()
 
 
 def limit_bodies(size_t most):

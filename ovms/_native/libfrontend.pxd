@@ -1,7 +1,7 @@
 # The native front end's C++ headers restated.
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libcpp cimport bool as cbool
-from libcpp.memory cimport shared_ptr
+from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.pair cimport pair
 from libcpp.string cimport string
 from libcpp.string_view cimport string_view
@@ -17,6 +17,7 @@ cdef extern from "net/body.hpp" namespace "ovms::net" nogil:
         size_t size()
 
     void limit_all_bodies "ovms::net::Body::limit_all"(size_t)
+    size_t held_by_bodies "ovms::net::Body::held_by_all"()
 
 
 cdef extern from "net/cold_calls.hpp" namespace "ovms::net" nogil:
@@ -50,6 +51,33 @@ cdef extern from "net/grpc_port.hpp" namespace "ovms::net" nogil:
         unordered_set[string] cold_paths
 
 
+cdef extern from "<atomic>" namespace "std" nogil:
+    cdef cppclass AtomicCount "std::atomic<uint64_t>":
+        uint64_t load()
+
+
+cdef extern from "net/metrics.hpp" namespace "ovms::net" nogil:
+    cdef cppclass Histogram:
+        AtomicCount nanoseconds
+
+    cdef cppclass Series:
+        string model
+        int64_t version
+        string method
+        Histogram total
+        Histogram receive
+        Histogram queue
+        Histogram infer
+        Histogram pack
+
+    cdef cbool series_is_rest "ovms::net::is_rest"(const Series&)
+    cdef uint64_t series_calls "ovms::net::calls_of"(const Series&, size_t)
+    cdef uint64_t histogram_count "ovms::net::count_of"(const Histogram&, size_t)
+    cdef int HISTOGRAM_FIRST_BIT "ovms::net::Histogram::kFirstBit"
+    cdef size_t HISTOGRAM_BUCKETS "ovms::net::Histogram::kBuckets"
+    cdef size_t SERIES_CODES "ovms::net::Series::kCodes"
+
+
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
     cdef cppclass CFrontEnd "ovms::net::FrontEnd":
         CFrontEnd(const DataPlane&, size_t, size_t) except +
@@ -60,3 +88,5 @@ cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
         cbool stop() except +
         ColdQueue& cold()
         int connections(size_t)
+        vector[unique_ptr[Series]] metrics() except +
+        size_t waiting(const string&, int64_t) except +

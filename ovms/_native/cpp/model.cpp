@@ -4,6 +4,11 @@
 
 namespace ovms {
 
+uint64_t Model::next_id() {
+    static std::atomic<uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 bool Model::wait_unused(Deadline deadline) {
     std::unique_lock lock(mutex_);
     awaited_.store(true, std::memory_order_seq_cst);

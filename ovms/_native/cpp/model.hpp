@@ -21,6 +21,8 @@ class Model {
 public:
     const std::string& name() const { return name_; }
     int64_t version() const { return version_; }
+    // No other model of this process has, or had, the same. Not 0.
+    uint64_t id() const { return id_; }
     const Signature& signature() const { return signature_; }
     InferPool& pool() { return pool_; }
 
@@ -60,9 +62,11 @@ public:
 
 private:
     friend class ModelBuilder;
+    static uint64_t next_id();
 
     std::string name_;
     int64_t version_ = 0;
+    const uint64_t id_ = next_id();
     Signature signature_;
     std::atomic<uint32_t> compilations_{0};  // counted by what follows, which is gone before it
     ov::CompiledModel compiled_;
@@ -95,6 +99,7 @@ public:
     Model* operator->() const { return model_.get(); }
     Model& operator*() const { return *model_; }
     const std::shared_ptr<Model>& shared() const { return model_; }
+    Model* get() const { return model_.get(); }
 
 private:
     void release() {

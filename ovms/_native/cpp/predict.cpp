@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bind.hpp"
+#include "ticks.hpp"
 
 namespace ovms {
 namespace {
@@ -32,8 +33,8 @@ Status bind(const Signature& signature, const Workspace& work, InferSlot& slot) 
 // longer than this the hand-over is the cheaper of the two.
 constexpr auto kLongRun = std::chrono::milliseconds(1);
 
-void run_where_cheapest(InferSlot& slot) {
-    const Clock::time_point start = Clock::now();
+void run_where_cheapest(InferSlot& slot, RunTicks* ticks) {
+    const uint64_t start = ticks_now();
     if (slot.usual_run < kLongRun) {
         slot.request.infer();
     } else {
@@ -41,14 +42,17 @@ void run_where_cheapest(InferSlot& slot) {
         slot.request.wait();
     }
     // Down at once, up slowly: a short run that was interrupted, or the first one, does not make a model long.
-    const Clock::duration took = Clock::now() - start;
+    const uint64_t end = ticks_now();
+    if (ticks != nullptr) *ticks = {start, end};
+    static const double tick = nanoseconds_per_tick();
+    const std::chrono::nanoseconds took(static_cast<int64_t>(static_cast<double>(end - start) * tick));
     slot.usual_run = took < slot.usual_run ? took : slot.usual_run + (took - slot.usual_run) / 64;
     if (slot.runs < kRunsToKnow) ++slot.runs;
 }
 
-Status infer(InferSlot& slot) {
+Status infer(InferSlot& slot, RunTicks* ticks) {
     try {
-        run_where_cheapest(slot);
+        run_where_cheapest(slot, ticks);
         return {};
     } catch (const std::exception& error) {
         // The code is ie_serving's: it is what a request wrong for its model gets.
@@ -58,8 +62,8 @@ Status infer(InferSlot& slot) {
 
 class BindAndInfer final : public DynamicGraph::Steps {
 public:
-    BindAndInfer(const Signature& signature, const Workspace& work, InferSlot& slot, Trace* trace)
-        : signature_(signature), work_(work), slot_(slot), trace_(trace) {}
+    BindAndInfer(const Signature& signature, const Workspace& work, InferSlot& slot, RunTicks* ticks, Trace* trace)
+        : signature_(signature), work_(work), slot_(slot), ticks_(ticks), trace_(trace) {}
 
     Status bind() override {
         Status status = ovms::bind(signature_, work_, slot_);
@@ -67,7 +71,7 @@ public:
         return status;
     }
     Status infer() override {
-        Status status = ovms::infer(slot_);
+        Status status = ovms::infer(slot_, ticks_);
         if (trace_ != nullptr) trace_->inferred = Clock::now();
         return status;
     }
@@ -80,6 +84,7 @@ private:
     const Signature& signature_;
     const Workspace& work_;
     InferSlot& slot_;
+    RunTicks* const ticks_;
     Trace* const trace_;
 };
 
@@ -126,16 +131,14 @@ Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, 
     ModelKey key;
     if (Status status = codec.parse(key); !status.ok()) return status;
 
-    ModelPin model;
-    if (caller.model != nullptr && !caller.inline_only && *caller.model) model = std::move(*caller.model);
-    else if (Status status = registry.acquire(key, model); !status.ok()) return status;
+    ModelPin own;
+    ModelPin& model = caller.model == nullptr ? own : *caller.model;
+    if (!model)
+        if (Status status = registry.acquire(key, model); !status.ok()) return status;
     if (trace != nullptr) trace->model = model.shared();
 
     Lease slot;
-    if (caller.inline_only && !lease_inline(*model, caller, slot)) {
-        *caller.model = std::move(model);
-        return {Code::kPostponed, {}};
-    }
+    if (caller.inline_only && !lease_inline(*model, caller, slot)) return {Code::kPostponed, {}};
 
     const Signature& signature = model->signature();
     work.output_order.clear();
@@ -153,7 +156,7 @@ Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, 
         if (Status status = lease(*model, pool, caller, slot); !status.ok()) return status;
     if (trace != nullptr) trace->leased = Clock::now();
 
-    BindAndInfer steps(signature, work, *slot, trace);
+    BindAndInfer steps(signature, work, *slot, caller.run, trace);
     DynamicGraph* const graph = model->dynamic_graph();
     Status status = graph == nullptr ? steps.both() : graph->run(*slot, caller.deadline, steps);
     if (!status.ok()) return status;

@@ -17,6 +17,12 @@
 
 namespace ovms {
 
+// When the model's run began and ended, in ticks.
+struct RunTicks {
+    uint64_t began = 0;
+    uint64_t ended = 0;
+};
+
 // Who waits for the answer, and how long.
 struct Caller {
     Deadline deadline = Deadline::max();
@@ -27,9 +33,11 @@ struct Caller {
     bool inline_only = false;
     Clock::duration longest_run{0};
 
-    // With inline_only: gets the model. Else the model of a call that was postponed, if it holds one: it is used, and not
-    // looked for again.
+    // Gets the model that was found, for whoever sets it: to keep for a call that was postponed, whose second try then
+    // uses it without looking again, and to be let go once the call is counted.
     ModelPin* model = nullptr;
+
+    RunTicks* run = nullptr;
 };
 
 // An API in one encoding: what of the predict path depends on it. One object serves one call at a time.

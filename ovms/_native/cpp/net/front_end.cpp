@@ -91,6 +91,12 @@ bool FrontEnd::drain(size_t number, Deadline deadline) {
     return busy == 0;
 }
 
+std::vector<std::unique_ptr<Series>> FrontEnd::metrics() const {
+    std::vector<std::unique_ptr<Series>> sums;
+    for (const auto& loop : loops_) loop->metrics().add_to(sums);
+    return sums;
+}
+
 bool FrontEnd::stop() {
     if (stopped_) return true;
     cold_.close();

@@ -45,6 +45,10 @@ public:
 
     ColdQueue& cold() { return cold_; }
     int connections(size_t port) const { return ports_[port]->connections(); }
+    // What was counted so far, each series once. From any thread.
+    std::vector<std::unique_ptr<Series>> metrics() const;
+    // How many calls of a model wait for a thread.
+    size_t waiting(const std::string& model, int64_t version) { return scheduler_.waiting(model, version); }
 
 private:
     friend class Listener;

@@ -123,6 +123,7 @@ void GrpcStream::begin_message() {
 }
 
 void GrpcStream::run() {
+    ticks_.whole = ticks_now();
     if (prefix_size_ < kPrefix || body_.size() < expected_) {
         finish(kInternal, prefix_size_ == 0 ? "the call has no message" : "the call's message is cut off");
         return;
@@ -157,6 +158,7 @@ void GrpcStream::predict() {
     caller.inline_only = true;
     caller.longest_run = session_.more_ready() ? kLongestAmongOthers : kLongestAlone;
     caller.model = &model;
+    caller.run = &run_;
     const Status status = port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(), port_.settings.predict,
                                                         caller, computed_.sink(), nullptr);
     if (status.code != Code::kPostponed) return predicted(status);
@@ -171,6 +173,7 @@ void GrpcStream::compute() {
     caller.deadline = deadline_;
     caller.left = &left_;
     caller.model = &model;
+    caller.run = &run_;
     auto status = std::make_shared<Status>(port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(),
                                                                          port_.settings.predict, caller, computed_.sink(), nullptr));
     connection_->loop().post([me = self(), status] {
@@ -190,6 +193,11 @@ void GrpcStream::out_of_time() {
 
 void GrpcStream::predicted(const Status& status) {
     body_.clear();
+    ticks_.infer = run_.began;
+    ticks_.inferred = run_.ended;
+    ticks_.done = ticks_now();
+    connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status.number(), ticks_);
+    model = {};
     if (!status.ok()) return finish(status.number(), status.message);
     send_message(std::move(computed_));
     finish(0, {});
@@ -234,6 +242,11 @@ void GrpcStream::finish(int code, std::string_view text) {
     if (gone() || finished_) return;
     finished_ = true;
     code_ = code;
+    if (ticks_.done == 0) {  // no prediction
+        ticks_.done = ticks_now();
+        const std::string_view method = route_ == Route::kCold ? std::string_view(path_).substr(path_.rfind('/') + 1) : "refused"sv;
+        connection_->loop().metrics().count_other(Interface::kGrpc, method, code, ticks_);
+    }
     if (code != 0) text_ = grpc_message(text);
     if (messages_.empty()) {
         char digits[12];

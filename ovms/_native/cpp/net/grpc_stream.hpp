@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../ticks.hpp"
 #include "answer.hpp"
 #include "body.hpp"
 #include "grpc_port.hpp"
@@ -22,7 +23,7 @@ namespace ovms::net {
 
 class GrpcStream final : public Http2Stream, public Job {
 public:
-    GrpcStream(Http2Session& session, int32_t id, GrpcPort& port) : Http2Stream(session, id), port_(port) {}
+    GrpcStream(Http2Session& session, int32_t id, GrpcPort& port) : Http2Stream(session, id), port_(port) { ticks_.first = ticks_now(); }
 
     void on_header(std::string_view name, std::string_view value) override;
     void on_headers_end() override;
@@ -72,6 +73,8 @@ private:
     std::atomic<bool> left_{false};
     bool queued_ = false;  // with the scheduler, and so with a deadline
     IoLoop::DeadlineKey alarm_{};
+    CallTicks ticks_{};
+    RunTicks run_{};
     std::shared_ptr<ColdCall> cold_;
     Answer computed_;
 

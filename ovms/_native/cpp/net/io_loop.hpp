@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../infer_pool.hpp"
+#include "metrics.hpp"
 
 namespace ovms::net {
 
@@ -42,6 +43,7 @@ public:
     void add(Connection* connection) { connections_.insert(connection); }
     void remove(Connection* connection) { connections_.erase(connection); }
     const std::unordered_set<Connection*>& connections() const { return connections_; }
+    Metrics& metrics() { return metrics_; }
 
     // Has expired run when deadline comes, unless it was forgotten before.
     using DeadlineKey = std::pair<Deadline, uint64_t>;
@@ -61,6 +63,7 @@ private:
     std::thread thread_;
     std::unique_ptr<uint8_t[]> read_buffer_;
     std::unordered_set<Connection*> connections_;
+    Metrics metrics_;
     std::map<DeadlineKey, std::function<void()>> deadlines_;
     uint64_t deadlines_made_ = 0;
 

@@ -88,6 +88,14 @@ void Scheduler::forget_if_empty(Model& model, const Queue& queue) {
     if (queue.waiting.empty() && queue.running == 0 && !queue.offered) queues_.erase(&model);
 }
 
+size_t Scheduler::waiting(const std::string& name, int64_t version) {
+    const std::lock_guard lock(mutex_);
+    size_t waiting = 0;
+    for (const auto& [model, queue] : queues_)
+        if (model->version() == version && model->name() == name) waiting += queue.waiting.size();
+    return waiting;
+}
+
 bool Scheduler::stop(Deadline deadline) {
     std::unique_lock lock(mutex_);
     stopping_ = true;

@@ -46,6 +46,9 @@ public:
     // True: the job still waited, and will not be computed.
     bool withdraw(Job& job);
 
+    // How many calls of a model wait here.
+    size_t waiting(const std::string& name, int64_t version);
+
     // Ends the threads, once what they compute is done; what waits is dropped. False: some still compute at the deadline,
     // and use this object until they have ended.
     [[nodiscard]] bool stop(Deadline deadline);
