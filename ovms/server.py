@@ -1,5 +1,6 @@
 """The composition root: builds the server, starts it in order, stops it in reverse."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from ovms.frontends.grpcio import GrpcFrontEnd
 from ovms.frontends.listening import check_endpoint
 from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.prediction import make_predict_json
+from ovms.metrics import ModelGauges, Page, Snapshot
 from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
@@ -77,6 +79,8 @@ class Server:
         self._models = ModelSet(config, source, self._manager, self._health)
         self._front_ends: dict[str, FrontEnd] = {}
         self._rest: RestFrontEnd | None = None
+        self._metrics = Page(self._snapshot)
+        self._native: NativeFrontEnd | None = None
         self._cpus = runtime.cpus.usable
         self._grpc_engine = config.grpc.engine or ("grpcio" if native_available() else "native")
         if self._grpc_engine == "grpcio":
@@ -135,8 +139,8 @@ class Server:
         cold = TensorFlowServing(self._registry, self._manager)
         if self._grpc_engine == "grpcio":
             return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer)
-        native = NativeFrontEnd(self._registry, self._config.io_threads or min(self._cpus, MOST_IO_THREADS))
-        return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
+        self._native = NativeFrontEnd(self._registry, self._config.io_threads or min(self._cpus, MOST_IO_THREADS))
+        return self._native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
 
     def _make_rest(self, reload: ReloadConfig) -> "RestFrontEnd":
         from ovms.frontends.wsgi import RestFrontEnd, rest_calls  # loads what only REST needs
@@ -147,8 +151,23 @@ class Server:
             self._models,
             reload,
             self._health.servicer,
+            self._metrics,
         )
         return RestFrontEnd(self._config.rest, calls)
+
+    def _snapshot(self) -> Snapshot:
+        """What the page of metrics tells; calls are counted by the native front end."""
+        models = []
+        for name in [model.name for model in self._models.models()]:
+            for version in self._registry.versions(name):
+                with contextlib.suppress(ServingError):  # it has gone in this moment
+                    models.append(self._registry.resolve(name, version))
+        waiting = self._native.waiting if self._native else lambda name, version: 0
+        gauges = [
+            ModelGauges(one.name, one.version, one.nireq, one.streams, one.in_use, waiting(one.name, one.version))
+            for one in models
+        ]
+        return self._native.snapshot(gauges) if self._native else Snapshot(models=gauges)
 
     def _stop_front_ends(self, deadline: float) -> bool:
         """None may take requests while another waits for its own; False if some were cut off.

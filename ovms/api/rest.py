@@ -20,6 +20,7 @@ from ovms.api.rest_health import HealthPages
 from ovms.api.rest_models import ModelPages
 from ovms.config import RestConfig
 from ovms.errors import Code, ServingError
+from ovms.metrics import CONTENT_TYPE
 
 LARGEST_VERSION: Final = 2**63 - 1
 JSON: Final = "application/json"
@@ -44,6 +45,7 @@ class RestCalls:
     models: ModelPages
     config: ConfigPages
     health: HealthPages
+    metrics: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class _Rest:
             _route(f"/v1{_MODEL}/metadata", GET=self._metadata),
             _route("/v1/models", GET=self._models),
             _route("/v1/config/reload", POST=self._reload),
+            _route("/metrics", GET=self._metrics, while_stopping=True),
             _route("/v1/config", GET=self._configured),
             _route(f"/v1{_MODEL}:(?P<verb>classify|regress)", POST=_not_offered),
             _route("/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]+))?/ready", GET=self._model_ready,
@@ -188,6 +191,10 @@ class _Rest:
 
     def _reload(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
         response.status, response.data = self._calls.config.reload(_timeout(request.env, None))
+
+    def _metrics(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
+        response.data = self._calls.metrics()
+        response.content_type = CONTENT_TYPE
 
     def _live(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
         response.status, response.data = self._calls.health.live()

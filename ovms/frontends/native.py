@@ -17,6 +17,7 @@ from ovms.frontends.grpcio import ColdCalls, ReloadCall
 from ovms.frontends.prediction import make_predict
 from ovms.frontends.sockets import listen
 from ovms.frontends.worker_threads import WorkerThreads
+from ovms.metrics import ModelGauges, Snapshot
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 COLD_THREADS: Final = 2
@@ -66,6 +67,7 @@ class NativeFrontEnd:
         self._answers: dict[bool, Callable[[Any], None]] = {}  # by whether it is gRPC
         self._watches: dict[Any, Watch] = {}
         self._guard = threading.Lock()
+        self._numbers: dict[str, int] = {}  # of the ports
         self._started = False
         self._running = 0
 
@@ -88,6 +90,7 @@ class NativeFrontEnd:
             max_message=grpc.max_message_bytes,
             predict_in_python=in_python,
         )
+        self._numbers["gRPC"] = number
         self._answers[True] = lambda call: self._answer_grpc(call, calls, health_servicer)
         return self._port(number, sockets)
 
@@ -108,6 +111,23 @@ class NativeFrontEnd:
             self._native.stop()
             self._workers.shutdown(wait=False)
         return finished
+
+    def waiting(self, model: str, version: int) -> int:
+        """How many predictions of a model wait for a thread."""
+        waiting: int = self._native.waiting(model, version)
+        return waiting
+
+    def snapshot(self, models: list[ModelGauges]) -> Snapshot:
+        """What was counted here, beside these numbers of the models."""
+        from ovms._native import frontend
+
+        return Snapshot(
+            calls=self._native.metrics(),
+            bounds=frontend.histogram_bounds(),
+            models=models,
+            connections={name: self._native.connections(number) for name, number in self._numbers.items()},
+            request_bytes=frontend.held_bytes(),
+        )
 
     def _port(self, number: int, sockets: list[socket.socket]) -> "NativePort":
         port = sockets[0].getsockname()[1]

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from ovms.api.rest import PredictJson, RestCalls, make_rest_app
@@ -30,7 +31,12 @@ class WsgiServer(Protocol):
 
 
 def rest_calls(
-    predict: PredictJson, registry: Models, configured: Configured, reload: ReloadCall, health_servicer: Any
+    predict: PredictJson,
+    registry: Models,
+    configured: Configured,
+    reload: ReloadCall,
+    health_servicer: Any,
+    metrics: Callable[[], bytes],
 ) -> RestCalls:
     """What the application calls, of the parts of a server."""
     return RestCalls(
@@ -38,6 +44,7 @@ def rest_calls(
         ModelPages(registry, configured, lambda: [model.name for model in configured.models()]),
         ConfigPages(configured, reload),
         HealthPages(health_servicer, configured),
+        metrics,
     )
 
 

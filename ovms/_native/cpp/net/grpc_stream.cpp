@@ -123,7 +123,7 @@ void GrpcStream::begin_message() {
 }
 
 void GrpcStream::run() {
-    ticks_.whole = ticks_now();
+    ticks_.whole = request_ended_at();
     if (prefix_size_ < kPrefix || body_.size() < expected_) {
         finish(kInternal, prefix_size_ == 0 ? "the call has no message" : "the call's message is cut off");
         return;

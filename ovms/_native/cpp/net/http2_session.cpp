@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "../ticks.hpp"
 #include "port.hpp"
 
 namespace ovms::net {
@@ -328,6 +329,7 @@ void Http2Session::tick(uint64_t silent) {
 
 void Http2Session::end_stream(Http2Stream& stream) {
     stream.request_ended_ = true;
+    stream.request_ended_at_ = ticks_now();
     if (!stream.answered_) ready_.push_back(stream.self_);
 }
 

@@ -64,6 +64,8 @@ protected:
     // Too many bytes of headers: not all of them were told.
     bool headers_too_large() const;
     bool request_ended() const { return request_ended_; }
+    // In ticks; 0 before the request has ended.
+    uint64_t request_ended_at() const { return request_ended_at_; }
     bool answered() const { return answered_; }
 
     std::shared_ptr<Connection> connection_;
@@ -76,6 +78,7 @@ private:
     Http2Stream* previous_ = nullptr;
     Chunk chunk_;                        // that nghttp2 sends now
     size_t header_bytes_ = 0;
+    uint64_t request_ended_at_ = 0;
     bool request_ended_ = false;
     bool answered_ = false;  // headers are submitted
     bool closed_ = false;
