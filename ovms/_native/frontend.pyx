@@ -12,7 +12,7 @@ from libcpp.vector cimport vector
 
 from ovms._native.libfrontend cimport (
     HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, CFrontEnd, ColdCall as CColdCall, ColdEvent, GrpcSettings,
-    Histogram, Series, held_by_bodies, histogram_count, limit_all_bodies, series_calls, series_is_rest,
+    Histogram, Series, all_held_bytes, histogram_count, limit_held_bytes, series_calls, series_is_rest,
 )
 from ovms._native.libserving cimport deadline_after, seconds_left
 from ovms._native.serving cimport Registry, data_plane
@@ -27,6 +27,7 @@ cdef class ColdCall:
     """
 
     cdef shared_ptr[CColdCall] call
+    cdef FrontEnd front_end  # which an answer needs
 
     def __init__(self):
         raise TypeError("a ColdCall comes out of FrontEnd.next_event")
@@ -41,6 +42,11 @@ cdef class ColdCall:
     def grpc(self):
         """Whether it is a call of gRPC, and not of HTTP."""
         return self.call.get().grpc
+
+    @property
+    def gone(self):
+        """Whether the client is known to have gone: nobody waits for an answer."""
+        return self.call.get().gone()
 
     @property
     def method(self):
@@ -186,6 +192,7 @@ cdef class FrontEnd:
             return None, False, event.notice.decode("utf-8", "replace")
         call = ColdCall.__new__(ColdCall)
         call.call = event.call
+        call.front_end = self
         return call, event.left, ""
 
 
@@ -227,11 +234,11 @@ def histogram_bounds():
     return [2.0 ** (HISTOGRAM_FIRST_BIT + i) / 1e9 for i in range(HISTOGRAM_BUCKETS - 1)]
 
 
+def limit_bytes(size_t most):
+    """The most bytes that the requests which arrive or wait, and the answers that are not sent yet, may have together."""
+    limit_held_bytes(most)
+
+
 def held_bytes():
-    """Bytes of all requests that arrive or wait; small ones are not counted."""
-    return held_by_bodies()
-
-
-def limit_bodies(size_t most):
-    """The most bytes that all requests which arrive, or wait, may have together; small ones are not counted."""
-    limit_all_bodies(most)
+    """How many they have now, but for some 256 KiB per thread."""
+    return all_held_bytes()

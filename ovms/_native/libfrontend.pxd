@@ -16,8 +16,10 @@ cdef extern from "net/body.hpp" namespace "ovms::net" nogil:
         const uint8_t* data()
         size_t size()
 
-    void limit_all_bodies "ovms::net::Body::limit_all"(size_t)
-    size_t held_by_bodies "ovms::net::Body::held_by_all"()
+
+cdef extern from "net/held_bytes.hpp" namespace "ovms::net" nogil:
+    void limit_held_bytes "ovms::net::HeldBytes::limit_all"(size_t)
+    size_t all_held_bytes "ovms::net::HeldBytes::all"()
 
 
 cdef extern from "net/cold_calls.hpp" namespace "ovms::net" nogil:
@@ -29,6 +31,7 @@ cdef extern from "net/cold_calls.hpp" namespace "ovms::net" nogil:
         string peer
         Body body
         Deadline deadline
+        cbool gone()
         void send(string_view) except +
         void finish(int, string_view) except +
         void respond(int, vector[pair[string, string]], string_view) except +

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from ovms._native import Registry
 from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError, clean
-from ovms.frontends.cold_grpc import WATCH, Unary, Watch, unary_calls
+from ovms.frontends.cold_grpc import RELOAD, WATCH, Unary, Watch, unary_calls
 from ovms.frontends.grpcio import ColdCalls, ReloadCall
 from ovms.frontends.prediction import make_predict
 from ovms.frontends.sockets import listen
@@ -24,7 +24,7 @@ COLD_THREADS: Final = 2
 MOST_COLD_THREADS: Final = 64
 MOST_COMPUTING: Final = 512
 MEMORY_SHARE: Final = 0.5
-"""Of the memory there is, how much all requests that arrive or wait may take."""
+"""Of the memory there is, how much all requests that arrive or wait, and answers not sent yet, may take."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class NativeCall(Protocol):
     """A call that Python answers."""
 
     grpc: bool
+    gone: bool
     path: str
     body: bytes
 
@@ -61,9 +62,11 @@ class NativeFrontEnd:
             raise ServingError(
                 Code.FAILED_PRECONDITION, f"--grpc_engine: this installation has no native front end: {error}"
             ) from None
-        frontend.limit_bodies(int(_memory() * MEMORY_SHARE))
+        frontend.limit_bytes(int(_memory() * MEMORY_SHARE))
         self._native = frontend.FrontEnd(registry, io_threads=io_threads, threads=MOST_COMPUTING)
         self._workers = WorkerThreads(COLD_THREADS, MOST_COLD_THREADS, name="cold")
+        # By path, for calls that take long: health and status have to be told also while these keep all their threads.
+        self._own_workers: dict[str, WorkerThreads] = {}
         self._answers: dict[bool, Callable[[Any], None]] = {}  # by whether it is gRPC
         self._watches: dict[Any, Watch] = {}
         self._guard = threading.Lock()
@@ -78,11 +81,13 @@ class NativeFrontEnd:
         grpc = config.grpc
         sockets = listen(grpc.bind_address, grpc.port, port_option="--port", address_option="--grpc_bind_address")
         calls = dict(unary_calls(cold, reload, health_servicer))
+        self._own_workers[RELOAD] = WorkerThreads(1, 1, name="reload")
         # Each step of a call is logged by Python: whoever wants to see that pays for it.
         in_python = logger.isEnabledFor(logging.DEBUG)
         predict = make_predict(registry, config)
         if in_python:
             calls[PREDICT] = lambda message, seconds: predict(message, seconds, None)
+            self._own_workers[PREDICT] = WorkerThreads(grpc.workers)
         number = self._native.add_grpc(
             [*calls, WATCH],
             typed_lists=config.serialization == "append_array",
@@ -109,7 +114,8 @@ class NativeFrontEnd:
             last = not self._running
         if last:
             self._native.stop()
-            self._workers.shutdown(wait=False)
+            for workers in (self._workers, *self._own_workers.values()):
+                workers.shutdown(wait=False)
         return finished
 
     def waiting(self, model: str, version: int) -> int:
@@ -147,17 +153,18 @@ class NativeFrontEnd:
             else:
                 if call.path == WATCH:  # here, so that it is known before its client can leave
                     self._watches[call] = Watch(call.send, functools.partial(self._end_watch, call))
-                self._workers.submit(self._answers[call.grpc], call)
+                self._own_workers.get(call.path, self._workers).submit(self._answers[call.grpc], call)
 
     def _end_watch(self, call: Any) -> None:
         self._watches.pop(call, None)
         call.finish()
 
     def _answer_grpc(self, call: NativeCall, calls: dict[str, Unary], health_servicer: Any) -> None:
+        if call.gone:
+            return
         try:
             if call.path == WATCH:
-                if watch := self._watches.get(call):
-                    watch.start(health_servicer, call.body)
+                self._start_watch(call, health_servicer)
                 return
             call.send(calls[call.path](call.body, call.time_remaining()))
             call.finish()
@@ -166,6 +173,14 @@ class NativeFrontEnd:
         except Exception:
             logger.exception("Unexpected error in %s", call.path.rpartition("/")[2])
             call.finish(Code.INTERNAL.value, "internal error")
+
+    def _start_watch(self, call: NativeCall, health_servicer: Any) -> None:
+        if watch := self._watches.get(call):
+            try:
+                watch.start(health_servicer, call.body)
+            except BaseException:
+                self._watches.pop(call, None)  # it is answered, so that nobody will tell that its client has left
+                raise
 
 
 class NativePort:

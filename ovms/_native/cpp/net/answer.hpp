@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "../output_view.hpp"
+#include "held_bytes.hpp"
 
 namespace ovms::net {
 
@@ -19,8 +20,10 @@ public:
     size_t size() const { return size_; }
     std::string_view text() const { return {reinterpret_cast<const char*>(data()), size_}; }
 
-    // nullptr: there is no memory.
+    // nullptr: there is no memory, or the process holds too much already.
     uint8_t* allocate(size_t size) {
+        clear();
+        if (!held_.grow(size)) return nullptr;
         block_.reset(new (std::nothrow) uint8_t[kHead + size]);
         size_ = block_ == nullptr ? 0 : size;
         return block_ == nullptr ? nullptr : data();
@@ -29,6 +32,7 @@ public:
     void clear() {
         block_.reset();
         size_ = 0;
+        held_.release();
     }
 
     // For a codec that writes into this answer.
@@ -40,6 +44,7 @@ public:
 private:
     std::unique_ptr<uint8_t[]> block_;
     size_t size_ = 0;
+    HeldBytes held_;
 };
 
 }  // namespace ovms::net

@@ -1,7 +1,6 @@
 #include "body.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -11,17 +10,8 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kBelieved = 16 << 20;
 constexpr size_t kSmallest = 512;
-constexpr size_t kUncounted = 64 << 10;
-constexpr size_t kStep = 1 << 20;  // bytes that are counted together, so that not every piece touches the shared counter
-
-std::atomic<size_t> limit{SIZE_MAX};
-std::atomic<size_t> held{0};
 
 }  // namespace
-
-void Body::limit_all(size_t bytes) { limit.store(bytes, std::memory_order_relaxed); }
-
-size_t Body::held_by_all() { return held.load(std::memory_order_relaxed); }
 
 bool Body::begin(size_t expected, size_t shift) {
     shift_ = shift % kAlignment;
@@ -30,7 +20,7 @@ bool Body::begin(size_t expected, size_t shift) {
 
 bool Body::append(const uint8_t* data, size_t size) {
     const size_t wanted = size_ + size;
-    if (wanted > kUncounted && wanted > counted_ && !count(wanted)) return false;
+    if (!held_.grow(wanted)) return false;
     if (wanted > capacity_ && !grow(std::max(wanted, capacity_ * 2))) return false;
     std::memcpy(start_ + size_, data, size);
     size_ = wanted;
@@ -40,9 +30,9 @@ bool Body::append(const uint8_t* data, size_t size) {
 
 void Body::clear() {
     std::free(block_);
-    if (counted_ != 0) held.fetch_sub(counted_, std::memory_order_relaxed);
+    held_.release();
     block_ = start_ = nullptr;
-    size_ = capacity_ = counted_ = 0;
+    size_ = capacity_ = 0;
 }
 
 bool Body::grow(size_t capacity) {
@@ -56,16 +46,6 @@ bool Body::grow(size_t capacity) {
     block_ = block;
     start_ = start;
     capacity_ = capacity;
-    return true;
-}
-
-bool Body::count(size_t size) {
-    const size_t more = (size - counted_ + kStep - 1) / kStep * kStep;
-    if (held.fetch_add(more, std::memory_order_relaxed) + more > limit.load(std::memory_order_relaxed)) {
-        held.fetch_sub(more, std::memory_order_relaxed);
-        return false;
-    }
-    counted_ += more;
     return true;
 }
 

@@ -29,6 +29,8 @@ public:
     Body body;
     Deadline deadline = Deadline::max();
 
+    // Whether the client has gone, if that is known.
+    virtual bool gone() const { return false; }
     // gRPC: one message of the answer.
     virtual void send(std::string_view message) = 0;
     // gRPC: the end of the answer, with a code and a text.

@@ -1,6 +1,10 @@
 #include "connection.hpp"
 
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "port.hpp"
 
@@ -9,8 +13,19 @@ namespace {
 
 constexpr size_t kMostBuffers = 512;       // of one write; the system takes 1024
 constexpr size_t kKeptText = 64 << 10;     // of memory for small pieces, from one write to the next
-constexpr uint64_t kLinger = 2'000;          // milliseconds
-constexpr uint64_t kUntaken = 30'000;        // so long a client may take nothing of what is sent to it
+constexpr uint64_t kLinger = 2'000;        // milliseconds
+constexpr uint64_t kUntaken = 30'000;      // so long a client may take nothing of what is sent to it
+constexpr int kVanished = 60;              // seconds of silence after which the system asks whether the client is there
+constexpr int kAsked = 10;                 // seconds between such questions; the third without an answer ends the connection
+
+// A client whose machine or network has gone says no goodbye.
+void watch_for_silence(int socket) {
+    const auto set = [&](int level, int name, int value) { ::setsockopt(socket, level, name, &value, sizeof value); };
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, kVanished);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, kAsked);
+    set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
 
 }  // namespace
 
@@ -52,24 +67,33 @@ Connection::Connection(IoLoop& loop, Port& port) : loop_(loop), port_(port) { po
 Connection::~Connection() { port_.count_connections(-1); }
 
 void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
-    const auto connection = std::make_shared<Connection>(loop, port);
+    std::shared_ptr<Connection> connection;
+    try {
+        connection = std::make_shared<Connection>(loop, port);
+        loop.add(connection.get());
+    } catch (const std::bad_alloc&) {
+        ::close(socket);
+        return;
+    }
     Connection& self = *connection;
     const int failed = is_unix ? uv_pipe_init(loop.uv(), &self.handle_.pipe, 0) : uv_tcp_init(loop.uv(), &self.handle_.tcp);
     if (failed != 0) {
+        loop.remove(&self);
         ::close(socket);
         return;
     }
     self.stream()->data = &self;
     self.self_ = connection;
-    loop.add(&self);
     self.last_heard_ = self.now();
     if ((is_unix ? uv_pipe_open(&self.handle_.pipe, socket) : uv_tcp_open(&self.handle_.tcp, socket)) != 0) {
         ::close(socket);
         self.close();
         return;
     }
-    // Answers are written whole: nothing is gained by waiting for more.
-    if (!is_unix) uv_tcp_nodelay(&self.handle_.tcp, 1);
+    if (!is_unix) {
+        uv_tcp_nodelay(&self.handle_.tcp, 1);  // answers are written whole: nothing is gained by waiting for more
+        watch_for_silence(socket);
+    }
     self.pause_reading(false);
 }
 
@@ -87,13 +111,13 @@ void Connection::pause_reading(bool pause) {
             *buffer = {reinterpret_cast<char*>(self->loop_.read_buffer()), IoLoop::kReadSize};
         },
         [](uv_stream_t* handle, ssize_t size, const uv_buf_t* buffer) {
-            static_cast<Connection*>(handle->data)->on_read(size, buffer);
+            auto* const self = static_cast<Connection*>(handle->data);
+            self->attempt([&] { self->on_read(size, buffer); });
         });
 }
 
 void Connection::on_read(ssize_t size, const uv_buf_t* buffer) {
     if (size == 0) return;
-    const std::shared_ptr<Connection> alive = self_;
     if (size > 0) {
         last_heard_ = now();
         if (!closing_) on_bytes(reinterpret_cast<const uint8_t*>(buffer->base), static_cast<size_t>(size));
@@ -122,7 +146,7 @@ void Connection::flush() {
     const std::shared_ptr<Connection> alive = self_;
     while (true) {
         if (session_ != nullptr) session_->fill();
-        if (closed_) return;
+        if (closed_ || sending_) return;  // the session may have flushed meanwhile
         if (out_.empty()) break;
         out_.buffers(buffers_, 0);
         const auto count = static_cast<unsigned>(std::min(buffers_.size(), kMostBuffers));
@@ -151,7 +175,7 @@ void Connection::send_rest(size_t sent) {
         self->sending_ = false;
         self->in_system_.clear();
         if (status != 0) self->close();
-        else self->flush();
+        else self->attempt([&] { self->flush(); });
     };
     if (uv_write(&write_, stream(), buffers_.data(), static_cast<unsigned>(buffers_.size()), done) != 0) {
         sending_ = false;
@@ -173,7 +197,7 @@ void Connection::end_output() {
     }
     if (lingering_) return;
     lingering_ = true;
-    last_heard_ = now();
+    linger_since_ = now();
     pause_reading(false);
     if (uv_shutdown(&shutdown_, stream(), [](uv_shutdown_t*, int) {}) != 0) close();
 }
@@ -184,7 +208,6 @@ void Connection::drain() {
 }
 
 void Connection::tick() {
-    const std::shared_ptr<Connection> alive = self_;
     if (sending_) {
         if (const size_t queued = uv_stream_get_write_queue_size(stream()); queued != queued_) {
             queued_ = queued;
@@ -194,7 +217,7 @@ void Connection::tick() {
         return;
     }
     const uint64_t silent = now() - last_heard_;
-    if (lingering_ && silent > kLinger) close();
+    if (lingering_ && now() - linger_since_ > kLinger) close();
     if (closing()) return;
     if (session_ != nullptr) session_->tick(silent);
     else if (silent > port_.patience()) close();

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,8 @@ public:
     void add(const uint8_t* data, size_t size, std::shared_ptr<const void> holder) { out_.append(data, size, std::move(holder)); }
     // How many bytes wait to be given to the system.
     size_t unsent() const { return out_.size; }
+    // Whether the client has yet to take what the system was given.
+    bool sending() const { return sending_; }
     // Sends what was added, and what the session then adds, as far as the client takes it.
     void flush();
 
@@ -45,6 +48,18 @@ public:
 
     // Closes at once; what was not sent is lost.
     void close();
+
+    // Runs something that is done for this connection, whose callers take no exceptions: if there is no memory for it, the
+    // connection is closed.
+    template <class Do>
+    void attempt(Do act) noexcept {
+        const std::shared_ptr<Connection> alive = shared_from_this();
+        try {
+            act();
+        } catch (const std::exception&) {
+            close();
+        }
+    }
     // Closes once everything was sent. linger: a client that still sends what nobody will read gets the time to see the
     // answer first; otherwise the system would reset the connection, and the answer with it.
     void close_when_sent(bool linger);
@@ -100,6 +115,7 @@ private:
     uv_shutdown_t shutdown_{};
     uint64_t last_heard_ = 0;  // milliseconds of the loop's clock
     uint64_t last_taken_ = 0;  // when the client last took something of in_system_
+    uint64_t linger_since_ = 0;
     size_t queued_ = 0;        // as last seen, of in_system_
     bool sending_ = false;
     bool closed_ = false;

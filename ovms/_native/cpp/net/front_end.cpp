@@ -28,7 +28,7 @@ size_t FrontEnd::add_grpc(GrpcSettings settings) {
 }
 
 void FrontEnd::listen(size_t port, int socket, bool is_unix) {
-    Port* const which = ports_[port].get();
+    Port* const which = ports_.at(port).get();
     auto accepted = [this, which, is_unix](int client) {
         IoLoop& loop = next_loop();
         loop.post([&loop, which, client, is_unix] { Connection::adopt(loop, *which, client, is_unix); });
@@ -40,6 +40,7 @@ void FrontEnd::listen(size_t port, int socket, bool is_unix) {
 }
 
 void FrontEnd::start() {
+    scheduler_.start();
     started_ = true;
     for (const auto& loop : loops_) loop->start();
     loops_.front()->post([this] {
@@ -67,13 +68,13 @@ size_t FrontEnd::busy_connections(const Port& port) {
 }
 
 bool FrontEnd::drain(size_t number, Deadline deadline) {
-    Port& port = *ports_[number];
+    Port& port = *ports_.at(number);
     port.drain();
     if (!started_ || stopped_) return true;
     const auto each = [&](IoLoop& loop, auto act) {
         const std::vector<Connection*> all(loop.connections().begin(), loop.connections().end());
         for (Connection* connection : all)
-            if (loop.connections().contains(connection) && &connection->port() == &port) act(*connection);
+            if (loop.connections().contains(connection) && &connection->port() == &port) connection->attempt([&] { act(*connection); });
     };
     on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.drain(); }); });
     const Deadline heard = Clock::now() + kGoodbye;

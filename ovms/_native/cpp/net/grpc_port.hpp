@@ -1,6 +1,7 @@
 // A port that speaks gRPC: what its calls have in common.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -34,6 +35,7 @@ public:
     Scheduler& scheduler;
     ColdQueue& cold;
     const GrpcSettings settings;
+    std::atomic<size_t> cold_calls{0};  // that Python has, or will get
 };
 
 }  // namespace ovms::net

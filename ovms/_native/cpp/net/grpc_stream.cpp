@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <new>
+#include <thread>
 
 #include "grpc_text.hpp"
 #include "tensor_offset.hpp"
@@ -23,6 +25,11 @@ constexpr auto kLongestAmongOthers = std::chrono::microseconds(100);
 
 constexpr size_t kLargeContent = 64 << 10;  // from here on an aligned tensor is not copied
 constexpr size_t kLeastPacked = 1024;       // bytes up to which an answer is not worth compressing
+constexpr size_t kMostPackedHere = 32 << 10;  // bytes that an I/O thread packs or unpacks itself, which takes some 100 us
+constexpr size_t kLongestPath = 256;        // bytes of a path that are worth keeping
+constexpr size_t kMostCold = 16'384;        // calls that Python may have at a time, open watches of health among them
+
+constexpr auto kLookForMemory = std::chrono::milliseconds(10);
 
 constexpr int kInternal = static_cast<int>(Code::kInternal);
 constexpr int kUnimplemented = 12;
@@ -31,22 +38,27 @@ constexpr int kResourceExhausted = static_cast<int>(Code::kResourceExhausted);
 // A gRPC call that has gone to Python.
 class GrpcColdCall final : public ColdCall {
 public:
-    GrpcColdCall(std::shared_ptr<GrpcStream> stream, IoLoop& loop) : stream_(std::move(stream)), loop_(loop) { grpc = true; }
+    GrpcColdCall(std::shared_ptr<GrpcStream> stream, std::atomic<size_t>& count) : stream_(std::move(stream)), count_(count) {
+        grpc = true;
+        count_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~GrpcColdCall() override { count_.fetch_sub(1, std::memory_order_relaxed); }
 
+    bool gone() const override { return stream_->left(); }
     void send(std::string_view message) override {
         auto answer = std::make_shared<Answer>();
         if (answer->allocate(message.size()) == nullptr) return finish(kResourceExhausted, "out of memory");
         std::copy(message.begin(), message.end(), answer->data());
-        loop_.post([stream = stream_, answer] { stream->send_message(std::move(*answer)); });
+        stream_->post([answer](GrpcStream& stream) { stream.send_message(std::move(*answer), false); });
     }
     void finish(int code, std::string_view message) override {
-        loop_.post([stream = stream_, code, text = std::string(message)] { stream->finish(code, text); });
+        stream_->post([code, text = std::string(message)](GrpcStream& stream) { stream.finish(code, text); });
     }
     void respond(int, std::vector<std::pair<std::string, std::string>>, std::string_view) override {}
 
 private:
-    std::shared_ptr<GrpcStream> stream_;
-    IoLoop& loop_;
+    const std::shared_ptr<GrpcStream> stream_;
+    std::atomic<size_t>& count_;
 };
 
 }  // namespace
@@ -56,13 +68,14 @@ std::unique_ptr<Session> GrpcPort::open_session(Connection& connection, std::str
 }
 
 std::shared_ptr<Http2Stream> GrpcPort::open(Http2Session& session, int32_t id) {
-    return std::make_shared<GrpcStream>(session, id, *this);
+    auto stream = std::make_shared<GrpcStream>(session, id, *this);
+    return stream->hold() ? stream : nullptr;
 }
 
 void GrpcStream::on_header(std::string_view name, std::string_view value) {
     if (name == ":path"sv) {
         if (value == kPredictPath && !port_.settings.predict_in_python) route_ = Route::kPredict;
-        else path_ = value;
+        else path_ = value.substr(0, kLongestPath + 1);  // longer ones are of no call
     } else if (name == ":method"sv) {
         is_post_ = value == "POST"sv;
     } else if (name == "content-type"sv) {
@@ -124,28 +137,37 @@ void GrpcStream::begin_message() {
 
 void GrpcStream::run() {
     ticks_.whole = request_ended_at();
-    if (prefix_size_ < kPrefix || body_.size() < expected_) {
-        finish(kInternal, prefix_size_ == 0 ? "the call has no message" : "the call's message is cut off");
-        return;
-    }
-    if (prefix_[0] == 1 && !unpack_message()) return;
-    if (route_ == Route::kCold) return pass_to_python();
-    predict();
+    if (prefix_size_ < kPrefix || body_.size() < expected_)
+        return finish(kInternal, prefix_size_ == 0 ? "the call has no message" : "the call's message is cut off");
+    if (prefix_[0] == 0) return go_on();
+    // A few bytes can become many: what takes long is for another thread.
+    if (body_.size() <= kMostPackedHere && unpack_message(kMostPackedHere)) return unpacked(unpacked_);
+    if (!queue(Work::kUnpack)) finish(kResourceExhausted, "too many messages wait to be unpacked");
 }
 
-bool GrpcStream::unpack_message() {
+// False: the message has more bytes than the limit, though not more than any may have.
+bool GrpcStream::unpack_message(size_t limit) {
+    const size_t most = port_.settings.max_message;
     Body unpacked;
-    std::string why;
-    switch (unpack(packing_, body_.data(), body_.size(), port_.settings.max_message, unpacked, why)) {
-        case Unpacked::kOk: body_ = std::move(unpacked); return true;
+    unpacked_ = unpack(packing_, body_.data(), body_.size(), std::min(limit, most), unpacked, why_);
+    if (unpacked_ == Unpacked::kOk) body_ = std::move(unpacked);
+    return unpacked_ != Unpacked::kTooLarge || limit >= most;
+}
+
+void GrpcStream::unpacked(Unpacked result) {
+    switch (result) {
+        case Unpacked::kOk: return go_on();
         case Unpacked::kTooLarge:
-            finish(kResourceExhausted, "Received message larger than max (" + std::to_string(port_.settings.max_message) + ") once unpacked");
-            return false;
-        case Unpacked::kOutOfMemory: finish(kResourceExhausted, "out of memory"); return false;
-        case Unpacked::kMalformed: break;
+            return finish(kResourceExhausted,
+                          "Received message larger than max (" + std::to_string(port_.settings.max_message) + ") once unpacked");
+        case Unpacked::kOutOfMemory: return finish(kResourceExhausted, "out of memory");
+        case Unpacked::kMalformed: return finish(kInternal, "the message cannot be unpacked: " + why_);
     }
-    finish(kInternal, "the message cannot be unpacked: " + why);
-    return false;
+}
+
+void GrpcStream::go_on() {
+    if (route_ == Route::kCold) pass_to_python();
+    else predict();
 }
 
 void GrpcStream::predict() {
@@ -162,49 +184,94 @@ void GrpcStream::predict() {
     const Status status = port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(), port_.settings.predict,
                                                         caller, computed_.sink(), nullptr);
     if (status.code != Code::kPostponed) return predicted(status);
+    if (!queue(Work::kPredict)) predicted(queue_is_full(*model, model->pool().max_queue()));
+}
+
+// Has another thread do something for the call, before its deadline; false if as many calls wait as may.
+bool GrpcStream::queue(Work work) {
     const std::shared_ptr<GrpcStream> me = self();
-    if (!port_.scheduler.submit(me)) return predicted(queue_is_full(*model, model->pool().max_queue()));
-    queued_ = true;
-    if (deadline_ != Deadline::max()) alarm_ = connection_->loop().at(deadline_, [me] { me->out_of_time(); });
+    if (deadline_ != Deadline::max())
+        alarm_ = connection_->loop().at(deadline_, [me] { me->connection_->attempt([&] { me->out_of_time(); }); });
+    work_ = work;
+    queued_ = port_.scheduler.submit(me);
+    if (!queued_) connection_->loop().forget(alarm_);
+    return queued_;
 }
 
 void GrpcStream::compute() {
-    Caller caller;
-    caller.deadline = deadline_;
-    caller.left = &left_;
-    caller.model = &model;
-    caller.run = &run_;
-    auto status = std::make_shared<Status>(port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(),
-                                                                         port_.settings.predict, caller, computed_.sink(), nullptr));
-    connection_->loop().post([me = self(), status] {
-        me->queued_ = false;
-        if (me->deadline_ != Deadline::max()) me->connection_->loop().forget(me->alarm_);
-        me->predicted(*status);
-        me->send();
-    });
+    const Work work = work_;
+    try {
+        if (work == Work::kUnpack) {
+            unpack_message(port_.settings.max_message);
+        } else if (work == Work::kPredict) {
+            Caller caller;
+            caller.deadline = deadline_;
+            caller.left = &left_;
+            caller.model = &model;
+            caller.run = &run_;
+            status_ = port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(), port_.settings.predict, caller,
+                                                    computed_.sink(), nullptr);
+        }
+        if (work != Work::kUnpack && status_.ok()) pack_answer();
+    } catch (const std::bad_alloc&) {
+        unpacked_ = Unpacked::kOutOfMemory;
+        status_ = {Code::kResourceExhausted, "out of memory"};
+    }
+    while (true) {
+        try {
+            return post([work](GrpcStream& me) { me.computed(work); });
+        } catch (const std::bad_alloc&) {
+            // The client waits to be told, for which there has to be memory some time.
+            std::this_thread::sleep_for(kLookForMemory);
+        }
+    }
+}
+
+void GrpcStream::computed(Work work) {
+    queued_ = false;
+    connection_->loop().forget(alarm_);
+    if (work != Work::kUnpack) predicted(status_);
+    else if (!gone()) unpacked(unpacked_);
 }
 
 void GrpcStream::out_of_time() {
     if (!queued_ || !port_.scheduler.withdraw(*this)) return;  // else it is about to find out by itself
     queued_ = false;
-    predicted(none_became_free(*model));
+    if (work_ == Work::kPredict) predicted(none_became_free(*model));
+    else finish(static_cast<int>(Code::kDeadlineExceeded), "the call's turn did not come within its deadline");
     send();
 }
 
 void GrpcStream::predicted(const Status& status) {
-    body_.clear();
-    ticks_.infer = run_.began;
-    ticks_.inferred = run_.ended;
-    ticks_.done = ticks_now();
-    connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status.number(), ticks_);
-    model = {};
+    if (ticks_.done == 0) {
+        body_.clear();
+        ticks_.infer = run_.began;
+        ticks_.inferred = run_.ended;
+        ticks_.done = ticks_now();
+        connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status.number(), ticks_);
+        model = {};
+    }
     if (!status.ok()) return finish(status.number(), status.message);
-    send_message(std::move(computed_));
+    if (wants_packed() && !packed_ && !gone()) {
+        if (computed_.size() <= kMostPackedHere) pack_answer();
+        else if (work_ != Work::kPack && queue(Work::kPack)) return;
+    }
+    send_message(std::move(computed_), packed_);
     finish(0, {});
 }
 
+// Whoever packs its requests gets packed answers; for all others latency counts.
+void GrpcStream::pack_answer() {
+    if (!wants_packed() || computed_.size() <= kLeastPacked) return;
+    Answer smaller;
+    packed_ = pack_gzip(computed_.text(), smaller);
+    if (packed_) computed_ = std::move(smaller);
+}
+
 void GrpcStream::pass_to_python() {
-    auto call = std::make_shared<GrpcColdCall>(self(), connection_->loop());
+    if (port_.cold_calls.load(std::memory_order_relaxed) >= kMostCold)
+        return finish(kResourceExhausted, "too many calls wait for their answers");
+    auto call = std::make_shared<GrpcColdCall>(self(), port_.cold_calls);
     call->path = path_.empty() ? std::string(kPredictPath) : path_;
     call->body = std::move(body_);
     call->deadline = deadline_;
@@ -212,18 +279,11 @@ void GrpcStream::pass_to_python() {
     port_.cold.push({std::move(call), false});
 }
 
-void GrpcStream::send_message(Answer message) {
+void GrpcStream::send_message(Answer message, bool packed) {
     if (gone() || finished_) return;
     if (message.size() > port_.settings.max_message)
         return finish(kResourceExhausted, "Sent message larger than max (" + std::to_string(message.size()) + " vs. " +
                                               std::to_string(port_.settings.max_message) + ")");
-    // Whoever packs its requests gets packed answers; for all others latency counts.
-    bool packed = false;
-    if (prefix_[0] == 1 && takes_gzip_ && message.size() > kLeastPacked) {
-        Answer smaller;
-        packed = pack_gzip(message.text(), smaller);
-        if (packed) message = std::move(smaller);
-    }
     uint8_t* const head = message.data() - kPrefix;
     const size_t size = message.size();
     head[0] = packed ? 1 : 0;
@@ -234,7 +294,6 @@ void GrpcStream::send_message(Answer message) {
     if (cold_ != nullptr) {
         submit_head();
         resume();
-        send();
     }
 }
 
@@ -261,13 +320,12 @@ void GrpcStream::finish(int code, std::string_view text) {
         submit_head();
         resume();
     }
-    if (cold_ != nullptr) send();
 }
 
 void GrpcStream::submit_head() {
     if (head_sent_) return;
     head_sent_ = true;
-    if (prefix_[0] == 1 && takes_gzip_)
+    if (wants_packed())
         submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-encoding", "gzip"}, {"grpc-accept-encoding", kEncodings}}, false);
     else
         submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-accept-encoding", kEncodings}}, false);
@@ -301,12 +359,16 @@ void GrpcStream::on_close() {
     counted_ = 0;
     left_.store(true, std::memory_order_relaxed);
     if (queued_) {
+        connection_->loop().forget(alarm_);
         if (port_.scheduler.withdraw(*this)) queued_ = false;
-        if (deadline_ != Deadline::max()) connection_->loop().forget(alarm_);
+    }
+    if (!queued_) {  // else another thread reads it
+        body_.clear();
+        model = {};
     }
     if (cold_ != nullptr) {
-        if (!finished_) port_.cold.push({cold_, true});
-        cold_.reset();  // which holds this stream
+        const std::shared_ptr<ColdCall> call = std::move(cold_);  // which holds this stream
+        if (!finished_) port_.cold.push({call, true});
     }
 }
 

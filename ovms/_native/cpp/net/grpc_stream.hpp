@@ -25,6 +25,9 @@ class GrpcStream final : public Http2Stream, public Job {
 public:
     GrpcStream(Http2Session& session, int32_t id, GrpcPort& port) : Http2Stream(session, id), port_(port) { ticks_.first = ticks_now(); }
 
+    // False: the process holds too much for one call more.
+    bool hold() { return held_.grow(kBytes); }
+
     void on_header(std::string_view name, std::string_view value) override;
     void on_headers_end() override;
     void on_data(const uint8_t* data, size_t size) override;
@@ -32,24 +35,48 @@ public:
     void on_close() override;
     void compute() override;
 
+    // Whether the client has gone; from any thread.
+    bool left() const { return left_.load(std::memory_order_relaxed); }
+    // Runs something on the loop's thread, and has what it answers leave; from any thread.
+    template <class Do>
+    void post(Do act) {
+        connection_->loop().post([me = self(), act = std::move(act)]() mutable {
+            me->connection_->attempt([&] {
+                act(*me);
+                me->send();
+            });
+        });
+    }
+
     // The answer, on the loop's thread: messages, and their end with gRPC's code and a text.
-    void send_message(Answer message);
+    void send_message(Answer message, bool packed);
     void finish(int code, std::string_view text);
 
 private:
+    // What another thread does for the call.
+    enum class Work : uint8_t { kUnpack, kPredict, kPack };
+
+    static constexpr size_t kBytes = 2048;  // what a call takes besides its message, nghttp2's part included
     static constexpr size_t kPrefix = 5;  // of a message: whether it is compressed, its length in four bytes
 
     Chunk produce(size_t most) override;
     void begin_message();
-    bool unpack_message();
+    bool unpack_message(size_t limit);
+    void unpacked(Unpacked result);
+    void go_on();
     void predict();
     void predicted(const Status& status);
+    bool wants_packed() const { return prefix_[0] == 1 && takes_gzip_; }
+    void pack_answer();
+    bool queue(Work work);
+    void computed(Work work);
     void pass_to_python();
     void submit_head();
     void out_of_time();
     std::shared_ptr<GrpcStream> self() { return std::static_pointer_cast<GrpcStream>(shared_from_this()); }
 
     GrpcPort& port_;
+    HeldBytes held_;
 
     // Of the headers
     enum class Route : uint8_t { kNone, kPredict, kCold } route_ = Route::kNone;
@@ -69,9 +96,14 @@ private:
     bool began_ = false;  // body_ has memory
     Body body_;
 
-    // Of the work
+    // Of the work; while it is queued, the body, what was computed and these belong to the thread that does it
     std::atomic<bool> left_{false};
     bool queued_ = false;  // with the scheduler, and so with a deadline
+    Work work_ = Work::kPredict;
+    Unpacked unpacked_ = Unpacked::kOk;
+    std::string why_;  // it could not be unpacked
+    Status status_;
+    bool packed_ = false;  // computed_
     IoLoop::DeadlineKey alarm_{};
     CallTicks ticks_{};
     RunTicks run_{};

@@ -60,6 +60,8 @@ protected:
     void resume();
     // What was submitted leaves: now, or after the session has read and run all there is.
     void send();
+    // Ends the stream without an answer.
+    void reset();
 
     // Too many bytes of headers: not all of them were told.
     bool headers_too_large() const;
@@ -79,6 +81,8 @@ private:
     Chunk chunk_;                        // that nghttp2 sends now
     size_t header_bytes_ = 0;
     uint64_t request_ended_at_ = 0;
+    uint32_t moved_ = 0;  // when some of the request came or of the answer left, in the session's ticks
+    bool waits_ = false;  // the answer's body has nothing to send yet
     bool request_ended_ = false;
     bool answered_ = false;  // headers are submitted
     bool closed_ = false;
@@ -90,6 +94,7 @@ public:
     class Streams {
     public:
         virtual ~Streams() = default;
+        // Null: there is no room for one more.
         virtual std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) = 0;
     };
 
@@ -121,9 +126,11 @@ private:
     struct Callbacks;
 
     void run_ready();
+    void keep_ready();
+    void run_later();
     void end_stream(Http2Stream& stream);
     void forget(Http2Stream& stream);
-    void count_nuisance() { ++nuisances_; }
+    bool is_abusive() const;
     void give_up(ssize_t error);
     void end_if_done();
 
@@ -136,8 +143,15 @@ private:
     size_t open_ = 0;
     int64_t answers_ = 0;
     int32_t nuisances_ = 0;
+    int32_t resets_ = 0;
+    uint32_t ticks_ = 0;
     bool reading_ = false;
     bool running_ = false;
+    bool runs_later_ = false;  // the loop was asked to
+    bool held_back_ = false;   // nothing is read until the client has taken what it was sent
+    bool greeted_ = false;     // the client has sent its preface and settings
+    bool too_large_ = false;   // headers beyond all measure
+    bool failed_ = false;      // there was no memory for what nghttp2 had to be told
     bool said_goodbye_ = false;
     bool ended_ = false;  // the client sends no more, or is not listened to
 };

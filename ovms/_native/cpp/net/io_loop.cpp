@@ -102,7 +102,7 @@ void IoLoop::arm() {
 void IoLoop::tick() {
     const std::vector<Connection*> all(connections_.begin(), connections_.end());
     for (Connection* connection : all)
-        if (connections_.contains(connection)) connection->tick();  // a tick may close others
+        if (connections_.contains(connection)) connection->attempt([&] { connection->tick(); });  // which may close others
 }
 
 }  // namespace ovms::net

@@ -23,7 +23,7 @@ public:
     // Runs the call; on a thread that may wait and compute.
     virtual void compute() = 0;
 
-    ModelPin model;  // whose call it is; set before it is submitted
+    ModelPin model;  // whose call it is, set before it is submitted; none for work without a model
 
 private:
     friend class Scheduler;
@@ -32,13 +32,17 @@ private:
 };
 
 // Per model first come, first served; models take turns. A model has at most one thread more than infer requests: the one
-// more reads a request while others compute. So a slow model's calls never keep those of others from a thread.
+// more reads a request while others compute. So a slow model's calls never keep those of others from a thread. Work without
+// a model has a queue of its own.
 class Scheduler {
 public:
-    // threads: the most there may be. They are made when they are needed.
+    // threads: the most there may be; all but the first are made when they are needed.
     explicit Scheduler(size_t threads) : most_threads_(threads) {}
-    // Only after a stop that was true.
+    // Never started, or after a stop that was true.
     ~Scheduler() = default;
+
+    // Before the first job. std::system_error if the system gives no thread.
+    void start();
 
     // False: as many calls of the model wait as may. A job is its submitter's again once compute has returned.
     bool submit(std::shared_ptr<Job> job);
@@ -60,15 +64,16 @@ private:
         bool offered = false;  // is in turns_
     };
 
-    void offer(Model& model, Queue& queue);
-    void forget_if_empty(Model& model, const Queue& queue);
+    void offer(Model* model, Queue& queue);
+    void forget_if_empty(Model* model, const Queue& queue);
+    void make_thread();
     void run();
 
     const size_t most_threads_;
     std::mutex mutex_;
     std::condition_variable work_;
     std::condition_variable ended_;
-    std::unordered_map<Model*, Queue> queues_;  // of models that have calls here
+    std::unordered_map<Model*, Queue> queues_;  // of models that have calls here; null: of none
     std::deque<Model*> turns_;                  // models with a call that may run
     size_t threads_ = 0;  // that have not ended; none is joined, as one may compute for longer than anybody waits
     size_t idle_ = 0;
