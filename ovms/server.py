@@ -84,7 +84,8 @@ class Server:
         self._cpus = runtime.cpus.usable
         self._grpc_engine = config.grpc.engine or ("grpcio" if native_available() else "native")
         if self._grpc_engine == "grpcio":
-            check_endpoint(config.grpc)
+            for place in config.grpc.each_address():
+                check_endpoint(place)
         if not config.wait_for_models:
             self._make_front_ends()
 

@@ -32,6 +32,7 @@ def server_config(
         bind_address=settings["grpc_bind_address"],
         workers=settings["grpc_workers"] or workers,
         engine=settings["grpc_engine"],
+        socket_path=settings["grpc_socket_path"],
     )
     rest = RestConfig(
         port=settings["rest_port"],

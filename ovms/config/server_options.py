@@ -72,9 +72,10 @@ SERVER_OPTIONS: Final = (
     Option("port", port, f"gRPC port (default {GrpcConfig.port}); 0 takes any free one", "PORT", GrpcConfig.port),
     Option(
         "grpc_bind_address", text,
-        f"address to listen on (default {GrpcConfig.bind_address}, which is every IPv4 and IPv6 address)",
-        "ADDRESS", GrpcConfig.bind_address,
+        f"addresses to listen on, with commas between (default {GrpcConfig.bind_address}, which is every IPv4 and IPv6 "
+        "address)", "ADDRESS", GrpcConfig.bind_address,
     ),
+    Option("grpc_socket_path", path, "a Unix socket to listen on as well", "PATH"),
     Option(
         "grpc_workers", whole_number(1),
         "threads for gRPC requests; each waits for an infer request and its result, so fewer than --nireq "

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from ovms.core.version_policy import Latest, VersionPolicy
@@ -102,7 +102,7 @@ class GrpcConfig:
     """TCP port; 0 takes any free one."""
 
     bind_address: str = "::"
-    """Address to listen on; ``::`` means every IPv6 and IPv4 address."""
+    """Addresses to listen on, with commas between; ``::`` means every IPv6 and IPv4 address."""
 
     workers: int = 4
     """Threads that answer requests; each waits for an infer request and its result."""
@@ -113,9 +113,16 @@ class GrpcConfig:
     max_message_bytes: int = 1024**3
     """Largest message in either direction."""
 
+    socket_path: str | None = None
+    """A Unix socket to listen on as well."""
+
+    def each_address(self) -> "list[GrpcConfig]":
+        """The same with one of its addresses each."""
+        return [replace(self, bind_address=address.strip()) for address in self.bind_address.split(",")]
+
     @property
     def endpoint(self) -> str:
-        """``address:port``, with an IPv6 address in brackets."""
+        """``address:port`` of one address, in brackets if it is IPv6."""
         address = self.bind_address.strip("[]")
         return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
 

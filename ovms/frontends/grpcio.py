@@ -2,9 +2,11 @@
 
 import functools
 import logging
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final, NoReturn, Protocol
 
 import grpc
@@ -15,6 +17,7 @@ from ovms.config import ServerConfig
 from ovms.errors import Code, ServingError
 from ovms.frontends.listening import check_endpoint
 from ovms.frontends.prediction import Predict, make_predict
+from ovms.frontends.sockets import listen_unix
 from ovms.frontends.status import GRPC_STATUS, capped
 from ovms.frontends.worker_threads import WorkerThreads
 
@@ -60,7 +63,9 @@ class GrpcFrontEnd:
         health_servicer: Any,
     ) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
-        check_endpoint(config.grpc)
+        places = config.grpc.each_address()
+        for place in places:
+            check_endpoint(place)
         self._refusing = False
         self._workers = WorkerThreads(config.grpc.workers)
         # Threads of their own: health and status have to be told also while every worker computes. grpcio takes
@@ -87,12 +92,19 @@ class GrpcFrontEnd:
             handlers = {name: grpc.unary_unary_rpc_method_handler(answer) for name, answer in answers.items()}
             self._server.add_registered_method_handlers(service, handlers)
         health_pb2_grpc.add_HealthServicer_to_server(_ServicerOn(self._cold_workers, health_servicer), self._server)
-        try:
-            self.port: int = self._server.add_insecure_port(config.grpc.endpoint)
-        except RuntimeError:
-            raise ServingError(
-                Code.UNAVAILABLE, f"--port: {config.grpc.endpoint} cannot be listened on any more: in use"
-            ) from None
+        self.port = config.grpc.port
+        for place in places:
+            endpoint = replace(place, port=self.port).endpoint  # any free port is the same on all addresses
+            try:
+                self.port = self._server.add_insecure_port(endpoint)
+            except RuntimeError:
+                raise ServingError(
+                    Code.UNAVAILABLE, f"--port: {endpoint} cannot be listened on any more: in use"
+                ) from None
+        if config.grpc.socket_path:
+            listen_unix(config.grpc.socket_path, option="--grpc_socket_path").close()  # finds out what is wrong with it
+            self._server.add_insecure_port(f"unix:{os.path.abspath(config.grpc.socket_path)}")
+            os.chmod(config.grpc.socket_path, 0o600)
 
     def start(self) -> None:
         """Accept calls from now on."""

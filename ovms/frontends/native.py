@@ -15,7 +15,7 @@ from ovms.errors import Code, ServingError, clean
 from ovms.frontends.cold_grpc import RELOAD, WATCH, Unary, Watch, unary_calls
 from ovms.frontends.grpcio import ColdCalls, ReloadCall
 from ovms.frontends.prediction import make_predict
-from ovms.frontends.sockets import listen
+from ovms.frontends.sockets import listen, listen_unix
 from ovms.frontends.worker_threads import WorkerThreads
 from ovms.metrics import ModelGauges, Snapshot
 
@@ -80,6 +80,8 @@ class NativeFrontEnd:
         """The gRPC port; binds it. ServingError UNAVAILABLE if it cannot be had."""
         grpc = config.grpc
         sockets = listen(grpc.bind_address, grpc.port, port_option="--port", address_option="--grpc_bind_address")
+        if grpc.socket_path:
+            sockets.append(listen_unix(grpc.socket_path, option="--grpc_socket_path"))
         calls = dict(unary_calls(cold, reload, health_servicer))
         self._own_workers[RELOAD] = WorkerThreads(1, 1, name="reload")
         # Each step of a call is logged by Python: whoever wants to see that pays for it.
@@ -138,7 +140,7 @@ class NativeFrontEnd:
     def _port(self, number: int, sockets: list[socket.socket]) -> "NativePort":
         port = sockets[0].getsockname()[1]
         for one in sockets:
-            self._native.listen(number, one.detach())
+            self._native.listen(number, one.detach(), is_unix=one.family == socket.AF_UNIX)
         self._running += 1
         return NativePort(self, number, port)
 

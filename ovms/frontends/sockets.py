@@ -1,7 +1,9 @@
 """Listening sockets for front ends that take any."""
 
 import errno
+import os
 import socket
+import stat
 from typing import Any, Final
 
 from ovms.errors import Code, ServingError
@@ -18,12 +20,60 @@ _NOT_OF_THIS_MACHINE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 def listen(
     bind_address: str, port: int, *, port_option: str, address_option: str, ipv6: bool = True
 ) -> list[socket.socket]:
-    """Listen on every address of this machine that the given one means; ``::`` is IPv4 as well.
+    """Listen on every address of this machine that the given ones, with commas between, mean; ``::`` is IPv4 as well.
 
     Port 0 is any free one, the same for all of them. ServingError UNAVAILABLE with the option that is to blame and the
     system's reason, if one of these is taken or there is none. Without ``ipv6`` only on IPv4 addresses.
     """
-    address = bind_address.strip("[]")
+    opened: list[socket.socket] = []
+    try:
+        for address in addresses(bind_address):
+            port = opened[0].getsockname()[1] if opened else port
+            opened += _listen_on_one(address, port, port_option, address_option, ipv6)
+    except ServingError:
+        for one in opened:
+            one.close()
+        raise
+    return opened
+
+
+def addresses(bind_address: str) -> list[str]:
+    """The addresses of an option's value, without brackets."""
+    return [address.strip().strip("[]") for address in bind_address.split(",")]
+
+
+def listen_unix(path: str, *, option: str) -> socket.socket:
+    """Listen on a Unix socket, which its owner alone may use; a file that a server has left there is taken away.
+
+    ServingError UNAVAILABLE if somebody listens there, or it cannot be made.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if stat.S_ISSOCK(_mode(path)):
+            if made.connect_ex(path) == 0:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            os.unlink(path)
+        mask = os.umask(0o177)
+        try:
+            made.bind(path)
+        finally:
+            os.umask(mask)
+        made.listen(BACKLOG)
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        raise _refusal(option, path, error) from None
+    return made
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
+
+
+def _listen_on_one(address: str, port: int, port_option: str, address_option: str, ipv6: bool) -> list[socket.socket]:
     try:
         places = _places(ANY_IPV4 if address == ANY and not ipv6 else address, port, ipv6)
     except (OSError, UnicodeError) as error:

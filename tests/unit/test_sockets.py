@@ -1,6 +1,7 @@
 """Listening: which addresses, and whose fault it is when that cannot be."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,45 @@ def test_any_free_port_is_the_same_on_every_address() -> None:
     opened = listen("localhost")
     assert len({one.getsockname()[1] for one in opened}) == 1
     closing(opened)
+
+
+def test_several_addresses_have_one_port() -> None:
+    opened = listen("127.0.0.1, 127.0.0.2")
+    assert len({one.getsockname()[1] for one in opened}) == 1
+    assert closing(opened) == [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.2")]
+
+
+def test_one_of_several_addresses_is_taken() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taker:
+        port = taker.getsockname()[1]
+        with pytest.raises(ServingError, match=r"--the_port: 127\.0\.0\.2:\d+ cannot be listened on: Address already"):
+            listen("127.0.0.1,127.0.0.2", port)
+        closing(listen("127.0.0.1", port))  # what was opened before is closed again
+
+
+def listen_unix(path: Path) -> socket.socket:
+    return sockets.listen_unix(str(path), option="--the_path")
+
+
+def test_a_unix_socket_is_its_owners(tmp_path: Path) -> None:
+    with listen_unix(tmp_path / "s"):
+        assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_server_left_behind_is_taken_over(tmp_path: Path) -> None:
+    listen_unix(tmp_path / "s").close()
+    assert (tmp_path / "s").exists()
+    listen_unix(tmp_path / "s").close()
+
+
+def test_a_unix_socket_that_is_used(tmp_path: Path) -> None:
+    with listen_unix(tmp_path / "s"), pytest.raises(ServingError, match=r"--the_path: .*: Address already in use"):
+        listen_unix(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["file", "no/such/folder", "x" * 200])
+def test_places_that_are_none_for_a_socket(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("something of somebody's")
+    with pytest.raises(ServingError, match=r"--the_path: .* cannot be listened on: "):
+        listen_unix(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "something of somebody's"
