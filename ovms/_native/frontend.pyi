@@ -38,6 +38,7 @@ class FrontEnd:
         typed_lists: bool = ...,
         strict_dtypes: bool = ...,
         max_message: int = ...,
+        metrics: bool = ...,
         predict_in_python: bool = ...,
     ) -> int: ...
     def listen(self, port: int, socket: int, *, is_unix: bool = ...) -> None: ...

@@ -124,12 +124,13 @@ cdef class FrontEnd:
                 del self.front_end
 
     def add_grpc(self, cold_paths, *, bint typed_lists=False, bint strict_dtypes=False, size_t max_message=1 << 30,
-                 bint predict_in_python=False):
+                 bint metrics=True, bint predict_in_python=False):
         """A port that speaks gRPC; its number. cold_paths: ``/SERVICE/METHOD`` of each call that Python answers."""
         cdef GrpcSettings settings
         settings.predict.typed_lists = typed_lists
         settings.predict.strict_dtypes = strict_dtypes
         settings.max_message = max_message
+        settings.metrics = metrics
         settings.predict_in_python = predict_in_python
         for path in cold_paths:
             settings.cold_paths.insert(<string>path.encode())

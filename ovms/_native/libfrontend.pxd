@@ -50,6 +50,7 @@ cdef extern from "net/grpc_port.hpp" namespace "ovms::net" nogil:
     cdef cppclass GrpcSettings:
         PredictOptions predict
         size_t max_message
+        cbool metrics
         cbool predict_in_python
         unordered_set[string] cold_paths
 

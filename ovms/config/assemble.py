@@ -59,6 +59,7 @@ def server_config(
         wait_for_models=settings["wait_for_models"],
         strict_dtypes=settings["strict_dtypes"],
         serialization=serialization(environment),
+        metrics=not settings["no_metrics"],
         drain_seconds=settings["drain_seconds"],
         log_level=settings["log_level"],
         log_path=settings["log_path"],

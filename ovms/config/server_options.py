@@ -103,6 +103,7 @@ SERVER_OPTIONS: Final = (
     ),
     Option("cache_dir", path, "folder for compiled models, which makes their next load faster", "PATH"),
     CPU_EXTENSION,
+    switch("no_metrics", "count no calls; /metrics then tells of models and the process only"),
     switch("wait_for_models", "open the port only after every model was tried"),
     Option(
         "drain_seconds", seconds,

@@ -209,6 +209,9 @@ class ServerConfig:
     serialization: Serialization = "make_tensor_proto"
     """How outputs are packed: raw bytes, or ``append_array`` for typed lists."""
 
+    metrics: bool = True
+    """Count calls."""
+
     drain_seconds: float = 25.0
     """How long requests under way may go on once the server was told to stop."""
 

@@ -95,6 +95,7 @@ class NativeFrontEnd:
             typed_lists=config.serialization == "append_array",
             strict_dtypes=config.strict_dtypes,
             max_message=grpc.max_message_bytes,
+            metrics=config.metrics,
             predict_in_python=in_python,
         )
         self._numbers["gRPC"] = number

@@ -96,3 +96,12 @@ def test_scraping_does_not_slow_with_time(server: tuple[Server, int]) -> None:
     _, port = server
     sizes = {len(re.findall(rb"\n", ask(port, "GET", "/metrics").body)) for _ in range(20)}
     assert len(sizes) == 1
+
+
+def test_calls_need_not_be_counted(tmp_path: Path) -> None:
+    with rest_serving(synthetic.add(1, tmp_path), "--grpc_engine", "native", "--no_metrics") as (process, port):
+        with Client(process.address) as client:
+            client.predict("add", {"x": ROW})
+        found = numbers(port)
+        assert not [name for name in found if name.startswith("ovms_requests_success")]
+        assert found['ovms_infer_req_queue_size{name="add",version="1"}'] >= 1

@@ -18,6 +18,7 @@ namespace ovms::net {
 struct GrpcSettings {
     PredictOptions predict;
     size_t max_message = size_t{1} << 30;
+    bool metrics = true;                         // calls are counted
     bool predict_in_python = false;             // predictions are cold calls as well, for whoever wants to see each step
     std::unordered_set<std::string> cold_paths;  // the calls that Python answers
 };

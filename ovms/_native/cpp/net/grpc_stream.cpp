@@ -247,8 +247,11 @@ void GrpcStream::predicted(const Status& status) {
         body_.clear();
         ticks_.infer = run_.began;
         ticks_.inferred = run_.ended;
-        ticks_.done = ticks_now();
-        connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status.number(), ticks_);
+        ticks_.done = 1;
+        if (port_.settings.metrics) {
+            ticks_.done = ticks_now();
+            connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status.number(), ticks_);
+        }
         model = {};
     }
     if (!status.ok()) return finish(status.number(), status.message);
@@ -301,7 +304,7 @@ void GrpcStream::finish(int code, std::string_view text) {
     if (gone() || finished_) return;
     finished_ = true;
     code_ = code;
-    if (ticks_.done == 0) {  // no prediction
+    if (ticks_.done == 0 && port_.settings.metrics) {  // no prediction
         ticks_.done = ticks_now();
         const std::string_view method = route_ == Route::kCold ? std::string_view(path_).substr(path_.rfind('/') + 1) : "refused"sv;
         connection_->loop().metrics().count_other(Interface::kGrpc, method, code, ticks_);

@@ -23,7 +23,7 @@ namespace ovms::net {
 
 class GrpcStream final : public Http2Stream, public Job {
 public:
-    GrpcStream(Http2Session& session, int32_t id, GrpcPort& port) : Http2Stream(session, id), port_(port) { ticks_.first = ticks_now(); }
+    GrpcStream(Http2Session& session, int32_t id, GrpcPort& port) : Http2Stream(session, id), port_(port) { ticks_.first = port.settings.metrics ? ticks_now() : 0; }
 
     // False: the process holds too much for one call more.
     bool hold() { return held_.grow(kBytes); }
