@@ -16,6 +16,7 @@ import pytest
 from server_under_test import PATIENCE, Server, free_port, serving
 
 ENGINES = [
+    "native",
     "cheroot",
     pytest.param(
         "meinheld",
