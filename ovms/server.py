@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from ovms import _native
 from ovms.api.health import Health
@@ -24,9 +24,6 @@ from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
 from ovms.storage.source import StorageSource
-
-if TYPE_CHECKING:
-    from ovms.frontends.wsgi import RestFrontEnd
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 POLL_SECONDS: Final = 0.02
@@ -51,6 +48,14 @@ class FrontEnd(Protocol):
 
     def stop(self, grace: float) -> bool:
         """Refuse new calls and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
+        ...
+
+
+class RestFrontEnd(FrontEnd, Protocol):
+    """REST's, the last to close its port."""
+
+    def refuse(self) -> None:
+        """Refuse new requests from now on; what asks for health is answered as ever."""
         ...
 
 
@@ -80,9 +85,10 @@ class Server:
         self._front_ends: dict[str, FrontEnd] = {}
         self._rest: RestFrontEnd | None = None
         self._metrics = Page(self._snapshot)
-        self._native: NativeFrontEnd | None = None
         self._cpus = runtime.cpus.usable
         self._grpc_engine = config.grpc.engine or ("grpcio" if native_available() else "native")
+        self._rest_engine = config.rest.engine or ("cheroot" if native_available() else "native")
+        self._native: NativeFrontEnd | None = None
         if self._grpc_engine == "grpcio":
             for place in config.grpc.each_address():
                 check_endpoint(place)
@@ -140,11 +146,11 @@ class Server:
         cold = TensorFlowServing(self._registry, self._manager)
         if self._grpc_engine == "grpcio":
             return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer)
-        self._native = NativeFrontEnd(self._registry, self._config.io_threads or min(self._cpus, MOST_IO_THREADS))
-        return self._native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
+        native = self._native_front_end("--grpc_engine")
+        return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
 
-    def _make_rest(self, reload: ReloadConfig) -> "RestFrontEnd":
-        from ovms.frontends.wsgi import RestFrontEnd, rest_calls  # loads what only REST needs
+    def _make_rest(self, reload: ReloadConfig) -> RestFrontEnd:
+        from ovms.frontends.wsgi import WsgiFrontEnd, rest_calls  # loads what only REST needs
 
         calls = rest_calls(
             make_predict_json(self._registry),
@@ -154,7 +160,16 @@ class Server:
             self._health.servicer,
             self._metrics,
         )
-        return RestFrontEnd(self._config.rest, calls)
+        if self._rest_engine == "native":
+            return self._native_front_end("--rest_engine").add_rest(self._config.rest, calls)
+        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls)
+
+    def _native_front_end(self, option: str) -> NativeFrontEnd:
+        """The one whose threads all native ports share; ``option`` is what asks for it."""
+        if self._native is None:
+            io_threads = self._config.io_threads or min(self._cpus, MOST_IO_THREADS)
+            self._native = NativeFrontEnd(self._registry, io_threads, option)
+        return self._native
 
     def _snapshot(self) -> Snapshot:
         """What the page of metrics tells; calls are counted by the native front end."""

@@ -12,7 +12,7 @@ from libcpp.vector cimport vector
 
 from ovms._native.libfrontend cimport (
     HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, CFrontEnd, ColdCall as CColdCall, ColdEvent, GrpcSettings,
-    Histogram, Series, all_held_bytes, histogram_count, limit_held_bytes, series_calls, series_is_rest,
+    Histogram, RestSettings, Series, all_held_bytes, histogram_count, limit_held_bytes, series_calls, series_is_rest,
 )
 from ovms._native.libserving cimport deadline_after, seconds_left
 from ovms._native.serving cimport Registry, data_plane
@@ -67,6 +67,16 @@ cdef class ColdCall:
     def peer(self):
         """HTTP: the client's address."""
         return self.call.get().peer.decode("latin-1")
+
+    @property
+    def protocol(self):
+        """HTTP's version, such as ``HTTP/1.1``."""
+        return self.call.get().protocol.decode("latin-1")
+
+    @property
+    def body_trouble(self):
+        """HTTP: why the body is none; empty if it is one, or nobody has asked for it."""
+        return self.call.get().body_trouble.decode("latin-1")
 
     @property
     def body(self):
@@ -136,6 +146,21 @@ cdef class FrontEnd:
             settings.cold_paths.insert(<string>path.encode())
         return self.front_end.add_grpc(settings)
 
+    def add_rest(self, *, size_t max_body=1 << 30, double timeout_seconds=0, double read_seconds=30,
+                 bint predict_in_python=False, bint cors=False, bint vary_origin=False):
+        """A port that speaks REST; its number. cors: requests with an Origin are answered by Python, all of them.
+
+        vary_origin: other answers depend on the Origin as well.
+        """
+        cdef RestSettings settings
+        settings.max_body = max_body
+        settings.timeout_seconds = timeout_seconds
+        settings.read_seconds = read_seconds
+        settings.predict_in_python = predict_in_python
+        settings.cors = cors
+        settings.vary_origin = vary_origin
+        return self.front_end.add_rest(settings)
+
     def listen(self, size_t port, int socket, *, bint is_unix=False):
         """Have a port accept connections from this descriptor, which is the front end's own from now on."""
         self.front_end.listen(port, socket, is_unix)
@@ -145,6 +170,10 @@ cdef class FrontEnd:
         self.started = True
         with nogil:
             self.front_end.start()
+
+    def refuse(self, size_t port):
+        """Refuse new calls of a port from now on; drain follows."""
+        self.front_end.refuse(port)
 
     def drain(self, size_t port, double seconds):
         """Refuse new calls of a port, wait for those under way, close its connections; False if some were cut off."""

@@ -29,7 +29,9 @@ cdef extern from "net/cold_calls.hpp" namespace "ovms::net" nogil:
         string path
         vector[pair[string, string]] headers
         string peer
+        string protocol
         Body body
+        string body_trouble
         Deadline deadline
         cbool gone()
         void send(string_view) except +
@@ -82,12 +84,24 @@ cdef extern from "net/metrics.hpp" namespace "ovms::net" nogil:
     cdef size_t SERIES_CODES "ovms::net::Series::kCodes"
 
 
+cdef extern from "net/rest_port.hpp" namespace "ovms::net" nogil:
+    cdef cppclass RestSettings:
+        size_t max_body
+        double timeout_seconds
+        double read_seconds
+        cbool predict_in_python
+        cbool cors
+        cbool vary_origin
+
+
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
     cdef cppclass CFrontEnd "ovms::net::FrontEnd":
         CFrontEnd(const DataPlane&, size_t, size_t) except +
         size_t add_grpc(GrpcSettings) except +
+        size_t add_rest(const RestSettings&) except +
         void listen(size_t, int, cbool) except +
         void start() except +
+        void refuse(size_t)
         cbool drain(size_t, Deadline) except +
         cbool stop() except +
         ColdQueue& cold()

@@ -39,11 +39,13 @@ REST_OPTIONS: Final = (
         f"address to listen on (default {RestConfig.bind_address}, which is every IPv4 and IPv6 address)",
         "ADDRESS", RestConfig.bind_address,
     ),
-    Option("rest_workers", whole_number(1), "threads for REST requests (default: as --grpc_workers)"),
     Option(
-        "rest_engine", choice("cheroot", "meinheld"),
-        f"the HTTP server: cheroot, or meinheld if it is installed, which computes one request at a time (default "
-        f"{RestConfig.engine})", "NAME", RestConfig.engine,
+        "rest_workers", whole_number(1), "threads for REST requests of other engines than native (default: as --grpc_workers)"
+    ),
+    Option(
+        "rest_engine", choice("native", "cheroot", "meinheld"),
+        "the HTTP server: native, which leaves Python out of predictions (the default, where it was built), cheroot, or "
+        "meinheld if it is installed, which computes one request at a time", "NAME",
     ),
     Option(
         "rest_max_body_bytes", whole_number(1),

@@ -10,7 +10,7 @@ from ovms.core.version_policy import Latest, VersionPolicy
 Serialization = Literal["make_tensor_proto", "append_array"]
 LogFormat = Literal["text", "json"]
 GrpcEngine = Literal["native", "grpcio"]
-RestEngine = Literal["cheroot", "meinheld"]
+RestEngine = Literal["native", "cheroot", "meinheld"]
 
 AUTO: Final = "auto"
 ONLY_INPUT: Final = ""
@@ -152,10 +152,10 @@ class RestConfig:
     """Address to listen on; ``::`` means every IPv6 and IPv4 address."""
 
     workers: int = 4
-    """Threads that answer requests; more are made while all of them wait."""
+    """Threads of servers in Python that answer requests; more are made while all of them wait."""
 
-    engine: RestEngine = "cheroot"
-    """The HTTP server."""
+    engine: RestEngine | None = None
+    """The HTTP server; None: native if this installation has it, else cheroot."""
 
     max_body_bytes: int = 1024**3
     """Largest body of a request, both as it is sent and unpacked."""

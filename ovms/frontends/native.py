@@ -5,24 +5,36 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ovms._native import Registry
-from ovms.config import ServerConfig
+from ovms.config import RestConfig, ServerConfig
 from ovms.errors import Code, ServingError, clean
 from ovms.frontends.cold_grpc import RELOAD, WATCH, Unary, Watch, unary_calls
 from ovms.frontends.grpcio import ColdCalls, ReloadCall
 from ovms.frontends.prediction import make_predict
 from ovms.frontends.sockets import listen, listen_unix
+from ovms.frontends.status import HTTP_STATUS
 from ovms.frontends.worker_threads import WorkerThreads
 from ovms.metrics import ModelGauges, Snapshot
 
+if TYPE_CHECKING:  # it brings falcon, which a server without REST need not load
+    from ovms.api.rest import RestCalls
+
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
+RELOAD_PAGE: Final = "/v1/config/reload"
+PREDICT_PAGES: Final = ":predict"
 COLD_THREADS: Final = 2
 MOST_COLD_THREADS: Final = 64
 MOST_COMPUTING: Final = 512
+REFUSAL_SECONDS: Final = 0.05
+"""How long REST's requests are answered with 503 before connections end: clients that keep one open learn of it that
+way.
+"""
+
 MEMORY_SHARE: Final = 0.5
 """Of the memory there is, how much all requests that arrive or wait, and answers not sent yet, may take."""
 
@@ -54,19 +66,19 @@ def native_available() -> str:
 class NativeFrontEnd:
     """I/O threads and scheduling, shared by the ports; its last port to stop ends it."""
 
-    def __init__(self, registry: Registry, io_threads: int) -> None:
-        """ServingError FAILED_PRECONDITION if this installation has none."""
+    def __init__(self, registry: Registry, io_threads: int, option: str = "--grpc_engine") -> None:
+        """ServingError FAILED_PRECONDITION, which names the option that asks for it, if this installation has none."""
         try:
             from ovms._native import frontend
         except ImportError as error:
             raise ServingError(
-                Code.FAILED_PRECONDITION, f"--grpc_engine: this installation has no native front end: {error}"
+                Code.FAILED_PRECONDITION, f"{option}: this installation has no native front end: {error}"
             ) from None
         frontend.limit_bytes(int(_memory() * MEMORY_SHARE))
         self._native = frontend.FrontEnd(registry, io_threads=io_threads, threads=MOST_COMPUTING)
         self._workers = WorkerThreads(COLD_THREADS, MOST_COLD_THREADS, name="cold")
         # By path, for calls that take long: health and status have to be told also while these keep all their threads.
-        self._own_workers: dict[str, WorkerThreads] = {}
+        self._own_workers = {RELOAD: WorkerThreads(1, 1, name="reload")}
         self._answers: dict[bool, Callable[[Any], None]] = {}  # by whether it is gRPC
         self._watches: dict[Any, Watch] = {}
         self._guard = threading.Lock()
@@ -83,7 +95,6 @@ class NativeFrontEnd:
         if grpc.socket_path:
             sockets.append(listen_unix(grpc.socket_path, option="--grpc_socket_path"))
         calls = dict(unary_calls(cold, reload, health_servicer))
-        self._own_workers[RELOAD] = WorkerThreads(1, 1, name="reload")
         # Each step of a call is logged by Python: whoever wants to see that pays for it.
         in_python = logger.isEnabledFor(logging.DEBUG)
         predict = make_predict(registry, config)
@@ -100,7 +111,33 @@ class NativeFrontEnd:
         )
         self._numbers["gRPC"] = number
         self._answers[True] = lambda call: self._answer_grpc(call, calls, health_servicer)
-        return self._port(number, sockets)
+        return NativePort(self, number, self._listen(number, sockets))
+
+    def add_rest(self, rest: RestConfig, calls: "RestCalls") -> "NativeRestPort":
+        """The REST port; binds it. ServingError UNAVAILABLE if it cannot be had."""
+        from ovms.api.rest import make_rest_app
+        from ovms.frontends.wsgi_bridge import WsgiBridge
+
+        sockets = listen(
+            rest.bind_address, rest.port, port_option="--rest_port", address_option="--rest_bind_address"
+        )
+        in_python = logger.isEnabledFor(logging.DEBUG)
+        origins = rest.cors.origins
+        if in_python or origins:
+            self._own_workers[PREDICT_PAGES] = WorkerThreads(rest.workers, name="rest")
+        number = self._native.add_rest(
+            max_body=rest.max_body_bytes,
+            timeout_seconds=rest.timeout_seconds,
+            read_seconds=rest.read_timeout_seconds,
+            predict_in_python=in_python,
+            cors=bool(origins),
+            vary_origin=bool(origins) and origins != ("*",),
+        )
+        self._numbers["REST"] = number
+        port = NativeRestPort(self, number, self._listen(number, sockets))
+        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: port.stopping)
+        self._answers[False] = WsgiBridge(application, port.port).answer
+        return port
 
     def start(self) -> None:
         """Start the threads; more than once is once."""
@@ -108,6 +145,10 @@ class NativeFrontEnd:
             self._started = True
             threading.Thread(target=self._dispatch, name="cold-calls", daemon=True).start()
             self._native.start()
+
+    def refuse(self, number: int) -> None:
+        """Refuse a port's new calls from now on."""
+        self._native.refuse(number)
 
     def stop(self, number: int, grace: float) -> bool:
         """Let a port's calls end, at most ``grace`` seconds; False if some were cut off."""
@@ -138,12 +179,12 @@ class NativeFrontEnd:
             request_bytes=frontend.held_bytes(),
         )
 
-    def _port(self, number: int, sockets: list[socket.socket]) -> "NativePort":
-        port = sockets[0].getsockname()[1]
+    def _listen(self, number: int, sockets: list[socket.socket]) -> int:
+        port: int = sockets[0].getsockname()[1]
         for one in sockets:
             self._native.listen(number, one.detach(), is_unix=one.family == socket.AF_UNIX)
         self._running += 1
-        return NativePort(self, number, port)
+        return port
 
     def _dispatch(self) -> None:
         while (event := self._native.next_event()) is not None:
@@ -154,9 +195,16 @@ class NativeFrontEnd:
                 if watch := self._watches.pop(call, None):
                     watch.left()
             else:
-                if call.path == WATCH:  # here, so that it is known before its client can leave
+                if call.grpc and call.path == WATCH:  # here, so that it is known before its client can leave
                     self._watches[call] = Watch(call.send, functools.partial(self._end_watch, call))
-                self._own_workers.get(call.path, self._workers).submit(self._answers[call.grpc], call)
+                self._workers_of(call).submit(self._answers[call.grpc], call)
+
+    def _workers_of(self, call: NativeCall) -> WorkerThreads:
+        name = call.path
+        if not call.grpc:
+            path = name.partition("?")[0].lower()
+            name = RELOAD if path == RELOAD_PAGE else PREDICT_PAGES if path.endswith(PREDICT_PAGES) else ""
+        return self._own_workers.get(name, self._workers)
 
     def _end_watch(self, call: Any) -> None:
         self._watches.pop(call, None)
@@ -200,6 +248,24 @@ class NativePort:
     def stop(self, grace: float) -> bool:
         """Refuse new calls and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
         return self._front_end.stop(self._number, grace)
+
+
+class NativeRestPort(NativePort):
+    """The one that speaks REST."""
+
+    stopping = False
+    """Whether requests are refused; what asks for health is answered as ever."""
+
+    def refuse(self) -> None:
+        """Refuse new requests from now on."""
+        self.stopping = True
+        self._front_end.refuse(self._number)
+
+    def stop(self, grace: float) -> bool:
+        """Refuse new requests and wait for those under way, at most ``grace`` seconds; False if some were cut off."""
+        self.refuse()
+        time.sleep(REFUSAL_SECONDS)
+        return super().stop(grace)
 
 
 def _memory() -> int:

@@ -1,4 +1,4 @@
-"""The REST front end: the application of ``api.rest`` on one of the WSGI servers."""
+"""REST on Python: the application of ``api.rest`` on one of the WSGI servers."""
 
 import socket
 import time
@@ -10,7 +10,7 @@ from ovms.api.rest_config import ConfigPages, Configured, ReloadCall
 from ovms.api.rest_health import HealthPages
 from ovms.api.rest_models import ModelPages
 from ovms.api.tfs import Models
-from ovms.config import RestConfig
+from ovms.config import RestConfig, RestEngine
 from ovms.frontends.sockets import listen
 from ovms.frontends.status import HTTP_STATUS
 
@@ -48,14 +48,14 @@ def rest_calls(
     )
 
 
-class RestFrontEnd:
-    """The REST end point; made, started and stopped once. Making it takes the port."""
+class WsgiFrontEnd:
+    """The REST end point on one of them; made, started and stopped once. Making it takes the port."""
 
-    def __init__(self, rest: RestConfig, calls: RestCalls) -> None:
+    def __init__(self, rest: RestConfig, engine: RestEngine, calls: RestCalls) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
         self._stopping = False
         application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping)
-        self._server, self.port = _make_server(application, rest)
+        self._server, self.port = _make_server(application, rest, engine)
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -72,9 +72,9 @@ class RestFrontEnd:
         return self._server.stop(grace)
 
 
-def _make_server(application: Any, rest: RestConfig) -> tuple[WsgiServer, int]:
+def _make_server(application: Any, rest: RestConfig, engine: RestEngine) -> tuple[WsgiServer, int]:
     """The server and the port that it has."""
-    if rest.engine == "meinheld":
+    if engine == "meinheld":
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 
         # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from server_under_test import PATIENCE, Server, free_port, serving
 
+STRICT_ENGINES = ["native", "cheroot"]
+"""Those that keep the rules of HTTP whatever they are sent."""
 ENGINES = [
-    "cheroot",
+    *STRICT_ENGINES,
     pytest.param(
         "meinheld",
         marks=pytest.mark.skipif(importlib.util.find_spec("meinheld") is None, reason="meinheld is not installed"),

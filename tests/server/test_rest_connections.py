@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from repository import until
-from rest_calls import ROW, ROW_ANSWER, Connection, Wire, ask, post, rest_serving
+from rest_calls import ROW, ROW_ANSWER, STRICT_ENGINES, Connection, Wire, ask, post, rest_serving
 from server_under_test import PATIENCE, Server, Stubs, begin_slow_call, free_port, serving, starting
 
 from tests.models import slow, synthetic
@@ -29,9 +29,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthetic.null_model(tmp_path_factory.mktemp("connections"), name="m")
 
 
+@pytest.fixture(scope="module", params=STRICT_ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def port(folder: Path) -> Iterator[int]:
-    options = ("--rest_workers", "1", "--rest_read_timeout_seconds", str(READ_SECONDS))
+def port(folder: Path, engine: str) -> Iterator[int]:
+    options = ("--rest_engine", engine, "--rest_workers", "1", "--rest_read_timeout_seconds", str(READ_SECONDS))
     with rest_serving(folder, *options) as (_, port):
         yield port
 
@@ -165,9 +170,9 @@ def test_a_client_that_sends_a_byte_now_and_then(port: int) -> None:
     assert time.monotonic() - began < READ_SECONDS * 4
 
 
-def test_slow_clients_do_not_keep_others_out(folder: Path) -> None:
+def test_slow_clients_do_not_keep_others_out(folder: Path, engine: str) -> None:
     """With one thread to begin with, and each of them able to keep one for the default of 30 seconds."""
-    with rest_serving(folder, "--rest_workers", "1") as (_, port), ExitStack() as stack:
+    with rest_serving(folder, "--rest_engine", engine, "--rest_workers", "1") as (_, port), ExitStack() as stack:
         for _ in range(50):
             stack.enter_context(Wire(port)).send(REQUEST[:-1])
         for _ in range(50):
@@ -186,10 +191,10 @@ def test_connections_that_wait_take_no_thread(port: int) -> None:
                 assert connection.ask("POST", PREDICT, ROW).json == ROW_ANSWER
 
 
-def test_an_answer_that_nobody_reads(tmp_path: Path) -> None:
+def test_an_answer_that_nobody_reads(tmp_path: Path, engine: str) -> None:
     folder = synthetic.identity("f32", [-1], tmp_path, name="m")
     body = b'{"inputs": [' + b",".join([b"0.123456789"] * 500_000) + b"]}"
-    options = ("--rest_workers", "1", "--rest_read_timeout_seconds", str(READ_SECONDS))
+    options = ("--rest_engine", engine, "--rest_workers", "1", "--rest_read_timeout_seconds", str(READ_SECONDS))
     with rest_serving(folder, *options) as (_, port), Wire(port) as wire:
         wire.send(post(PREDICT, body))
         own = wire.socket.getsockname()[1]
@@ -213,8 +218,8 @@ def state_at_server(port: int, client: int) -> str:
     return ""
 
 
-def test_both_families_of_addresses(folder: Path) -> None:
-    with rest_serving(folder) as (_, port):
+def test_both_families_of_addresses(folder: Path, engine: str) -> None:
+    with rest_serving(folder, "--rest_engine", engine) as (_, port):
         for address in ("127.0.0.1", "::1"):
             try:
                 connection = http.client.HTTPConnection(address, port, timeout=10)
@@ -226,8 +231,8 @@ def test_both_families_of_addresses(folder: Path) -> None:
             connection.close()
 
 
-def test_one_address(folder: Path) -> None:
-    with rest_serving(folder, "--rest_bind_address", "127.0.0.1") as (_, port):
+def test_one_address(folder: Path, engine: str) -> None:
+    with rest_serving(folder, "--rest_engine", engine, "--rest_bind_address", "127.0.0.1") as (_, port):
         assert ask(port, "GET", "/v2/health/live").status == 200
         with pytest.raises(OSError):  # noqa: PT011
             socket.create_connection(("127.0.0.2", port), timeout=10)
@@ -286,10 +291,11 @@ def test_a_deadline_that_is_none(port: int, header: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def slow_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, ...], tuple[Server, int]]]:
+def slow_servers(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[dict[tuple[str, ...], tuple[Server, int]]]:
     made = slow.slow(200, tmp_path_factory.mktemp("slow"))
     limited = ("--rest_timeout_seconds", "0.02")
-    with rest_serving(made, "--nireq", "1") as first, rest_serving(made, "--nireq", "1", *limited) as second:
+    options = ("--rest_engine", engine, "--nireq", "1")
+    with rest_serving(made, *options) as first, rest_serving(made, *options, *limited) as second:
         yield {(): first, limited: second}
 
 
@@ -299,8 +305,8 @@ def test_rest_is_off_unless_asked_for(folder: Path) -> None:
             assert "REST" not in server.text
 
 
-def test_the_line_that_scripts_wait_for(folder: Path) -> None:
-    with rest_serving(folder) as (server, port):
+def test_the_line_that_scripts_wait_for(folder: Path, engine: str) -> None:
+    with rest_serving(folder, "--rest_engine", engine) as (server, port):
         lines = [line.partition(" - INFO - ")[2] for line in server.lines if "listens on port" in line]
         assert lines == [
             f"REST server listens on port {port} and will be serving models: ['m']",
@@ -314,8 +320,8 @@ def test_the_port_from_a_variable(folder: Path) -> None:
         assert ask(port, "POST", PREDICT, ROW).json == ROW_ANSWER
 
 
-def test_debug_lines(folder: Path) -> None:
-    with rest_serving(folder, LOG_LEVEL="DEBUG") as (server, port):
+def test_debug_lines(folder: Path, engine: str) -> None:
+    with rest_serving(folder, "--rest_engine", engine, LOG_LEVEL="DEBUG") as (server, port):
         ask(port, "POST", PREDICT, ROW)
         ask(port, "POST", "/v1/models/none/versions/7:predict", ROW)
         ask(port, "GET", "/v1/models/m")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ovms_client import Client
 from repository import Repository, serving_file, until
-from rest_calls import ENGINES, ROW, ask, begun
+from rest_calls import ENGINES, ROW, STRICT_ENGINES, ask, begun
 from server_under_test import PATIENCE, Server, Stubs, free_port, refusal, starting
 from slow_load import slow_to_load
 
@@ -115,12 +115,13 @@ def check(port: int, stubs: Stubs, point: Point, server: Server) -> None:
     grpc_agrees(stubs, point)
 
 
+@pytest.mark.parametrize("engine", STRICT_ENGINES)
 @pytest.mark.parametrize("protocol", ["REST", "gRPC"])
-def test_stopping(tmp_path: Path, protocol: str) -> None:
+def test_stopping(tmp_path: Path, protocol: str, engine: str) -> None:
     """As long as a request is under way, of either API."""
     folder = slow.slow(1000, tmp_path)
     grpc_port, rest_port = free_port(), free_port()
-    options = ("--port", str(grpc_port), "--rest_port", str(rest_port), "--nireq", "1")
+    options = ("--port", str(grpc_port), "--rest_port", str(rest_port), "--nireq", "1", "--rest_engine", engine)
     with starting("model", "--model_name", "slow", "--model_path", str(folder), *options) as server:
         server.wait_until_ready()
         paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/slow/ready", "/v2/models/slow/versions/1/ready")

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 from hostile_client import BODY, MIB, PREDICTED, Answer, Target, parse, post, read_all, target, timed
+from rest_calls import STRICT_ENGINES
 
 SOON = 15.0  # seconds, on a machine that does other things too
 LIMIT = 64 * MIB
 
 
-@pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    with target(tmp_path_factory.mktemp("models")) as found:
+@pytest.fixture(scope="module", params=STRICT_ENGINES)
+def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    with target(tmp_path_factory.mktemp("models"), "--rest_engine", request.param) as found:
         yield found
         found.is_well()
 

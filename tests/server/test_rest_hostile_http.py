@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 from hostile_client import BODY, PREDICTED, Target, chunked, get, post, target, timed
+from rest_calls import STRICT_ENGINES
 
 SOON = 10.0  # seconds; what is refused is refused at once
 
 
-@pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    with target(tmp_path_factory.mktemp("models")) as found:
+@pytest.fixture(scope="module", params=STRICT_ENGINES)
+def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    with target(tmp_path_factory.mktemp("models"), "--rest_engine", request.param) as found:
         with found.within(160):  # the allocator keeps 64 of them for the next message
             yield found
         found.is_well()
@@ -49,7 +50,8 @@ REQUEST_LINES: dict[str, Row] = {
     "version 2": (line(b"GET / HTTP/2.0"), {400, 505}),
     "version 9.9": (line(b"GET / HTTP/9.9"), {400, 505}),
     "a huge version": (line(b"GET / HTTP/" + b"9" * 5000 + b".1"), {400, 505}),
-    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0", {400, 505}),
+    "nearly the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0", {400, 505}),
+    "a part of the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r", {0, 400, 505}),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2, {0, 400}),
     "TLS with lines": (b"\x16\x03\x01\r\n\r\n", {400}),
     "SOCKS": (b"\x05\x01\x00", {0, 400}),

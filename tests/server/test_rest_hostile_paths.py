@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 from hostile_client import BODY, PATH, Target, get, parse, post, read_all, target
+from rest_calls import STRICT_ENGINES
 
 
-@pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    with target(tmp_path_factory.mktemp("models")) as found:
+@pytest.fixture(scope="module", params=STRICT_ENGINES)
+def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    with target(tmp_path_factory.mktemp("models"), "--rest_engine", request.param) as found:
         with found.within(80):
             yield found
         found.is_well()

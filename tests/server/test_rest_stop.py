@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from repository import until
-from rest_calls import ENGINES, ROW, ROW_ANSWER, Answer, Connection, Wire, ask, begun, post, rest_serving
+from rest_calls import ENGINES, ROW, ROW_ANSWER, STRICT_ENGINES, Answer, Connection, Wire, ask, begun, post, rest_serving
 from server_under_test import PATIENCE, Server
 
 from tests.models import slow, synthetic
@@ -45,7 +45,7 @@ def in_background(port: int, count: int) -> tuple[list[threading.Thread], list[A
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number: int) -> None:
-    count = 6 if engine == "cheroot" else 1  # meinheld takes one at a time
+    count = 1 if engine == "meinheld" else 6  # meinheld takes one at a time
     with rest_serving(slow_folder, "--nireq", "1", "--rest_engine", engine) as (server, port):
         with begun(server):
             threads, answers = in_background(port, count)
@@ -57,8 +57,9 @@ def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number:
         assert server.lines[-1].endswith("Server stopped")
 
 
-def test_new_requests_are_refused_while_others_end(tmp_path: Path) -> None:
-    with rest_serving(slow.slow(1500, tmp_path), "--nireq", "1") as (server, port), Connection(port) as kept:
+@pytest.mark.parametrize("engine", STRICT_ENGINES)
+def test_new_requests_are_refused_while_others_end(tmp_path: Path, engine: str) -> None:
+    with rest_serving(slow.slow(1500, tmp_path), "--nireq", "1", "--rest_engine", engine) as (server, port), Connection(port) as kept:
         assert kept.ask("GET", "/v2/health/ready").status == 200
         with begun(server):
             (thread,), answers = in_background(port, 1)
@@ -74,8 +75,9 @@ def test_new_requests_are_refused_while_others_end(tmp_path: Path) -> None:
         assert server.wait() == 0
 
 
-def test_requests_that_take_too_long_are_cut(slow_folder: Path) -> None:
-    with rest_serving(slow_folder, "--nireq", "1", "--drain_seconds", "0.1") as (server, port):
+@pytest.mark.parametrize("engine", STRICT_ENGINES)
+def test_requests_that_take_too_long_are_cut(slow_folder: Path, engine: str) -> None:
+    with rest_serving(slow_folder, "--nireq", "1", "--drain_seconds", "0.1", "--rest_engine", engine) as (server, port):
         with begun(server):
             threads, answers = in_background(port, 40)
         began = time.monotonic()
@@ -88,9 +90,10 @@ def test_requests_that_take_too_long_are_cut(slow_folder: Path) -> None:
         assert len(answers) < 40
 
 
-def test_clients_that_say_nothing_hold_nothing_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", STRICT_ENGINES)
+def test_clients_that_say_nothing_hold_nothing_up(tmp_path: Path, engine: str) -> None:
     folder = synthetic.null_model(tmp_path, name="m")
-    with rest_serving(folder) as (server, port), Wire(port), Wire(port) as begun, Connection(port) as kept:
+    with rest_serving(folder, "--rest_engine", engine) as (server, port), Wire(port), Wire(port) as begun, Connection(port) as kept:
         begun.send(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-")
         assert kept.ask("POST", "/v1/models/m:predict", ROW).json == ROW_ANSWER
         began = time.monotonic()
@@ -100,10 +103,11 @@ def test_clients_that_say_nothing_hold_nothing_up(tmp_path: Path) -> None:
         assert "cut off" not in server.text
 
 
-def test_a_body_that_is_still_coming_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", STRICT_ENGINES)
+def test_a_body_that_is_still_coming_is_waited_for(tmp_path: Path, engine: str) -> None:
     folder = synthetic.null_model(tmp_path, name="m")
     request = post("/v1/models/m:predict", ROW, "Expect: 100-continue")
-    with rest_serving(folder) as (server, port), Wire(port) as wire:
+    with rest_serving(folder, "--rest_engine", engine) as (server, port), Wire(port) as wire:
         wire.send(request[: -len(ROW)])
         assert (wire.line(), wire.line()) == (b"HTTP/1.1 100 Continue\r\n", b"\r\n")
         server.signal()
@@ -146,10 +150,10 @@ class Hammer(threading.Thread):
                 connection.http.close()
 
 
-@pytest.fixture
-def hammered(tmp_path: Path) -> Iterator[tuple[Server, list[Hammer]]]:
+@pytest.fixture(params=STRICT_ENGINES)
+def hammered(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server, list[Hammer]]]:
     folder = synthetic.null_model(tmp_path, name="m")
-    with rest_serving(folder) as (server, port):
+    with rest_serving(folder, "--rest_engine", request.param) as (server, port):
         hammers = [Hammer(port, keep) for keep in (True, False) * 4]
         for hammer in hammers:
             hammer.start()

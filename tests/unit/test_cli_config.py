@@ -85,7 +85,7 @@ def test_everything_by_variables(tmp_path: Path) -> None:
             ("config", "--config_path", "{file}"),
             {"OVMS_REST_ENGINE": "nginx"},
             1,
-            "error: OVMS_REST_ENGINE: 'nginx' is not one of cheroot, meinheld",
+            "error: OVMS_REST_ENGINE: 'nginx' is not one of native, cheroot, meinheld",
         ),
         (("config", "--config_path", "{file}"), {"OVMS_LOG_FORMAT": "xml"}, 1, "error: OVMS_LOG_FORMAT: 'xml' is not"),
         (

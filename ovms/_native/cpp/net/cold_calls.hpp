@@ -26,7 +26,9 @@ public:
     std::string path;    // gRPC: /SERVICE/METHOD; HTTP: as it was sent, with the query
     std::vector<std::pair<std::string, std::string>> headers;  // HTTP only, names in small letters
     std::string peer;    // HTTP only: the client's address
+    std::string protocol;  // HTTP only: its version, such as HTTP/1.1
     Body body;
+    std::string body_trouble;  // HTTP only: why the body is none; empty if it is one, or was not asked for
     Deadline deadline = Deadline::max();
 
     // Whether the client has gone, if that is known.

@@ -1,5 +1,6 @@
 #include "connection.hpp"
 
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -97,6 +98,16 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
     self.pause_reading(false);
 }
 
+std::string Connection::peer() const {
+    sockaddr_storage address{};
+    int size = sizeof address;
+    char text[INET6_ADDRSTRLEN] = "";
+    if (handle_.tcp.type != UV_TCP || uv_tcp_getpeername(&handle_.tcp, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
+    if (address.ss_family == AF_INET) uv_ip4_name(reinterpret_cast<const sockaddr_in*>(&address), text, sizeof text);
+    if (address.ss_family == AF_INET6) uv_ip6_name(reinterpret_cast<const sockaddr_in6*>(&address), text, sizeof text);
+    return text;
+}
+
 void Connection::pause_reading(bool pause) {
     if (closed_ || reading_ != pause) return;
     reading_ = !pause;
@@ -169,7 +180,7 @@ void Connection::send_rest(size_t sent) {
     in_system_.buffers(buffers_, sent);
     write_.data = this;
     sending_ = true;
-    last_taken_ = now();
+    last_taken_ = sent_at_ = now();
     const auto done = [](uv_write_t* write, int status) {
         auto* const self = static_cast<Connection*>(write->data);
         self->sending_ = false;
@@ -213,7 +224,8 @@ void Connection::tick() {
             queued_ = queued;
             last_taken_ = now();
         }
-        if (now() - last_taken_ > kUntaken) close();
+        const uint64_t allowed = port_.time_to_take(in_system_.size);
+        if (allowed == 0 ? now() - last_taken_ > kUntaken : now() - sent_at_ > allowed) close();
         return;
     }
     const uint64_t silent = now() - last_heard_;

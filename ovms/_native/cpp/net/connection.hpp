@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -32,6 +33,8 @@ public:
     const Port& port() const { return port_; }
     bool closed() const { return closed_; }
     bool closing() const { return closing_ || closed_; }
+    // The client's address; empty on a Unix socket.
+    std::string peer() const;
 
     // To be sent: copied, or as it stands, which holder keeps alive. Nothing is sent before flush.
     void add(std::string_view bytes) { out_.append(bytes); }
@@ -68,6 +71,9 @@ public:
     void drain();
     // Whether nothing is under way: no call, and nothing to send.
     bool idle() const { return !sending_ && out_.empty() && (session_ == nullptr || !session_->busy()); }
+
+    // Whether its client has got any answer so far.
+    bool answered_any() const { return session_ != nullptr && session_->answered_any(); }
 
     // Once a second.
     void tick();
@@ -116,6 +122,7 @@ private:
     uint64_t last_heard_ = 0;  // milliseconds of the loop's clock
     uint64_t last_taken_ = 0;  // when the client last took something of in_system_
     uint64_t linger_since_ = 0;
+    uint64_t sent_at_ = 0;     // when in_system_ was given to the system
     size_t queued_ = 0;        // as last seen, of in_system_
     bool sending_ = false;
     bool closed_ = false;

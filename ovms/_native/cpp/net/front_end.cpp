@@ -12,6 +12,8 @@ namespace {
 constexpr auto kLook = std::chrono::milliseconds(5);       // between looks at what is still under way
 constexpr auto kGoodbye = std::chrono::milliseconds(150);  // that clients get to hear of the end, and to stop asking
 
+constexpr auto kLastAnswers = std::chrono::milliseconds(200);  // that clients who came last have to ask
+
 constexpr auto kLast = std::chrono::milliseconds(50);  // that a thread which computes for nobody gets to end
 
 }  // namespace
@@ -24,6 +26,11 @@ FrontEnd::~FrontEnd() = default;
 
 size_t FrontEnd::add_grpc(GrpcSettings settings) {
     ports_.push_back(std::make_unique<GrpcPort>(plane_, scheduler_, cold_, std::move(settings)));
+    return ports_.size() - 1;
+}
+
+size_t FrontEnd::add_rest(const RestSettings& settings) {
+    ports_.push_back(std::make_unique<RestPort>(plane_, scheduler_, cold_, settings));
     return ports_.size() - 1;
 }
 
@@ -59,12 +66,13 @@ void FrontEnd::on_every_loop(Do act) {
     done.wait();
 }
 
-size_t FrontEnd::busy_connections(const Port& port) {
-    std::atomic<size_t> busy{0};
+template <class Is>
+size_t FrontEnd::count_connections(const Port& port, Is is) {
+    std::atomic<size_t> count{0};
     on_every_loop([&](IoLoop& loop) {
-        for (const Connection* connection : loop.connections()) busy += &connection->port() == &port && !connection->idle();
+        for (const Connection* connection : loop.connections()) count += &connection->port() == &port && is(*connection);
     });
-    return busy;
+    return count;
 }
 
 bool FrontEnd::drain(size_t number, Deadline deadline) {
@@ -78,8 +86,9 @@ bool FrontEnd::drain(size_t number, Deadline deadline) {
     };
     on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.drain(); }); });
     const Deadline heard = Clock::now() + kGoodbye;
+    const auto is_busy = [](const Connection& connection) { return !connection.idle(); };
     size_t busy = 0;
-    while ((busy = busy_connections(port)) != 0 || (port.connections() != 0 && Clock::now() < heard)) {
+    while ((busy = count_connections(port, is_busy)) != 0 || (port.connections() != 0 && Clock::now() < heard)) {
         if (busy != 0 && Clock::now() >= std::max(deadline, heard)) break;
         std::this_thread::sleep_for(kLook);
     }
@@ -87,7 +96,12 @@ bool FrontEnd::drain(size_t number, Deadline deadline) {
         if (&loop == loops_.front().get())
             for (Listener* listener : port.listeners) listener->stop();
     });
-    // Those that were accepted last have been handed out by now.
+    // Those that were accepted last have been handed out by now. A client of one request for each connection knows of no
+    // other word than an answer.
+    const auto is_owed = [](const Connection& connection) { return !connection.idle() || !connection.answered_any(); };
+    const Deadline last = Clock::now() + kLastAnswers;
+    while (busy == 0 && port.answers_the_last() && Clock::now() < last && count_connections(port, is_owed) != 0)
+        std::this_thread::sleep_for(kLook);
     on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.close(); }); });
     return busy == 0;
 }

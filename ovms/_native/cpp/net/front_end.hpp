@@ -12,6 +12,7 @@
 #include "grpc_port.hpp"
 #include "io_loop.hpp"
 #include "port.hpp"
+#include "rest_port.hpp"
 #include "scheduler.hpp"
 
 namespace ovms::net {
@@ -28,12 +29,17 @@ public:
 
     // A port that speaks gRPC. The number names it in what follows.
     size_t add_grpc(GrpcSettings settings);
+    // One that speaks REST.
+    size_t add_rest(const RestSettings& settings);
 
     // Has a port accept connections from a socket that listens, which is the front end's from now on.
     void listen(size_t port, int socket, bool is_unix);
 
     // Accepts connections from now on.
     void start();
+
+    // Refuses new calls of a port from now on.
+    void refuse(size_t port) { ports_[port]->drain(); }
 
     // Refuses new calls of a port, tells its clients, and waits until those under way are answered, at most until the
     // deadline; then closes its connections and sockets. False: some calls were cut off.
@@ -53,7 +59,8 @@ public:
 private:
     friend class Listener;
 
-    size_t busy_connections(const Port& port);
+    template <class Is>
+    size_t count_connections(const Port& port, Is is);
     template <class Do>
     void on_every_loop(Do act);
     IoLoop& next_loop() { return *loops_[next_loop_++ % loops_.size()]; }

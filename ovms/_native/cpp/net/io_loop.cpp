@@ -32,6 +32,9 @@ IoLoop::~IoLoop() {
 void IoLoop::start() {
     uv_timer_start(&ticker_, [](uv_timer_t* handle) { static_cast<IoLoop*>(handle->data)->tick(); }, kTickMilliseconds,
                    kTickMilliseconds);
+    // A loop opens a file of its own with its first stream: now, so that no later connection is the one that lacks it.
+    uv_tcp_init(&loop_, &first_);
+    uv_close(reinterpret_cast<uv_handle_t*>(&first_), nullptr);
     thread_ = std::thread([this] { uv_run(&loop_, UV_RUN_DEFAULT); });
 }
 

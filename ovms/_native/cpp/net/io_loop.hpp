@@ -60,6 +60,7 @@ private:
     uv_async_t wake_{};
     uv_timer_t ticker_{};
     uv_timer_t alarm_{};
+    uv_tcp_t first_{};
     std::thread thread_;
     std::unique_ptr<uint8_t[]> read_buffer_;
     std::unordered_set<Connection*> connections_;

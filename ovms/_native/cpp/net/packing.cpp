@@ -76,9 +76,10 @@ Unpacked unpack(Packing packing, const uint8_t* data, size_t size, size_t limit,
     }
 }
 
-bool pack_gzip(std::string_view content, Answer& packed) {
+bool pack(Packing packing, std::string_view content, Answer& packed) {
     z_stream stream{};
-    if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzipWindow, kMemory, Z_DEFAULT_STRATEGY) != Z_OK) return false;
+    const int window = packing == Packing::kGzip ? kGzipWindow : kWindow;
+    if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, window, kMemory, Z_DEFAULT_STRATEGY) != Z_OK) return false;
     bool done = false;
     if (content.size() < UINT32_MAX && packed.allocate(deflateBound(&stream, content.size())) != nullptr) {
         stream.next_in = reinterpret_cast<uint8_t*>(const_cast<char*>(content.data()));

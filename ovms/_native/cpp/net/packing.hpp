@@ -19,7 +19,8 @@ enum class Unpacked { kOk, kTooLarge, kMalformed, kOutOfMemory };
 // most limit bytes: no more than that is ever made. why: what is wrong with a malformed one.
 Unpacked unpack(Packing packing, const uint8_t* data, size_t size, size_t limit, Body& out, std::string& why);
 
-// Packs an answer in gzip's format, as fast as can be. False: it did not work, packed is not to be used.
-bool pack_gzip(std::string_view content, Answer& packed);
+// Packs an answer as gzip or deflate (zlib's format), as fast as can be. False: it did not work, packed is not to be used.
+bool pack(Packing packing, std::string_view content, Answer& packed);
+inline bool pack_gzip(std::string_view content, Answer& packed) { return pack(Packing::kGzip, content, packed); }
 
 }  // namespace ovms::net

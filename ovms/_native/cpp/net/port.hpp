@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -23,6 +24,12 @@ public:
 
     // Milliseconds that a connection may stay open without a word.
     virtual uint64_t patience() const = 0;
+
+    // Milliseconds that a client has to take an answer of so many bytes; 0: as long as it takes some of it now and then.
+    virtual uint64_t time_to_take(size_t) const { return 0; }
+
+    // Whether clients that were let in last, when the port closes, are answered before their connections are.
+    virtual bool answers_the_last() const { return false; }
 
     // Once true, new calls are refused.
     bool draining() const { return draining_.load(std::memory_order_relaxed); }

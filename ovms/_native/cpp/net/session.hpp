@@ -20,6 +20,8 @@ public:
     virtual void fill() = 0;
     // Whether a call is under way.
     virtual bool busy() const = 0;
+    // Whether the client has got any answer so far.
+    virtual bool answered_any() const { return true; }
     // The port takes no more calls; whoever uses this connection has to hear of it.
     virtual void drain() = 0;
     // Once a second; milliseconds: how long the client has said nothing.

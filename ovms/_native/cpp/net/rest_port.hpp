@@ -1,0 +1,47 @@
+// A port that speaks REST, over HTTP/1.1 and over HTTP/2 with prior knowledge: what its requests have in common.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "cold_calls.hpp"
+#include "data_plane.hpp"
+#include "http2_session.hpp"
+#include "port.hpp"
+#include "scheduler.hpp"
+
+namespace ovms::net {
+
+struct RestSettings {
+    size_t max_body = size_t{1} << 30;  // bytes of a request's body
+    double timeout_seconds = 0;         // of a prediction that says nothing of it; 0: any time
+    double read_seconds = 30;           // for a request to arrive, or an answer to be taken, besides a second for each MiB
+    bool predict_in_python = false;     // predictions are cold calls as well, for whoever wants to see each step
+    bool cors = false;                  // pages of other origins may ask: what has an Origin is Python's
+    bool vary_origin = false;           // answers depend on the Origin
+};
+
+class RestPort final : public Port, public Http2Session::Streams {
+public:
+    static constexpr size_t kMebibyte = size_t{1} << 20;
+
+    RestPort(const DataPlane& plane, Scheduler& scheduler, ColdQueue& cold, const RestSettings& settings)
+        : plane(plane), scheduler(scheduler), cold(cold), settings(settings) {}
+
+    std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) override;
+    std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) override;
+    uint64_t patience() const override { return 75'000; }  // longer than load balancers keep a connection: a minute
+    uint64_t time_to_take(size_t bytes) const override;
+    bool answers_the_last() const override { return true; }
+
+    const DataPlane& plane;
+    Scheduler& scheduler;
+    ColdQueue& cold;
+    const RestSettings settings;
+    std::atomic<size_t> cold_calls{0};  // that Python has, or will get
+};
+
+}  // namespace ovms::net
