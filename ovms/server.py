@@ -161,7 +161,7 @@ class Server:
             self._metrics,
         )
         if self._rest_engine == "native":
-            return self._native_front_end("--rest_engine").add_rest(self._config.rest, calls)
+            return self._native_front_end("--rest_engine").add_rest(self._config.rest, calls, self._config.metrics)
         return WsgiFrontEnd(self._config.rest, self._rest_engine, calls)
 
     def _native_front_end(self, option: str) -> NativeFrontEnd:

@@ -51,6 +51,7 @@ class FrontEnd:
         max_body: int = ...,
         timeout_seconds: float = ...,
         read_seconds: float = ...,
+        metrics: bool = ...,
         predict_in_python: bool = ...,
         cors: bool = ...,
         vary_origin: bool = ...,

@@ -147,7 +147,7 @@ cdef class FrontEnd:
         return self.front_end.add_grpc(settings)
 
     def add_rest(self, *, size_t max_body=1 << 30, double timeout_seconds=0, double read_seconds=30,
-                 bint predict_in_python=False, bint cors=False, bint vary_origin=False):
+                 bint metrics=True, bint predict_in_python=False, bint cors=False, bint vary_origin=False):
         """A port that speaks REST; its number. cors: requests with an Origin are answered by Python, all of them.
 
         vary_origin: other answers depend on the Origin as well.
@@ -156,6 +156,7 @@ cdef class FrontEnd:
         settings.max_body = max_body
         settings.timeout_seconds = timeout_seconds
         settings.read_seconds = read_seconds
+        settings.metrics = metrics
         settings.predict_in_python = predict_in_python
         settings.cors = cors
         settings.vary_origin = vary_origin

@@ -89,6 +89,7 @@ cdef extern from "net/rest_port.hpp" namespace "ovms::net" nogil:
         size_t max_body
         double timeout_seconds
         double read_seconds
+        cbool metrics
         cbool predict_in_python
         cbool cors
         cbool vary_origin

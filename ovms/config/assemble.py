@@ -38,6 +38,7 @@ def server_config(
         port=settings["rest_port"],
         bind_address=settings["rest_bind_address"],
         workers=settings["rest_workers"] or workers,
+        socket_path=settings["rest_socket_path"],
         engine=settings["rest_engine"],
         max_body_bytes=settings["rest_max_body_bytes"],
         timeout_seconds=settings["rest_timeout_seconds"],

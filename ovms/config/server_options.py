@@ -36,9 +36,10 @@ REST_OPTIONS: Final = (
     Option("rest_port", rest_port, "REST port; 0 (the default): no REST", "PORT", RestConfig.port),
     Option(
         "rest_bind_address", text,
-        f"address to listen on (default {RestConfig.bind_address}, which is every IPv4 and IPv6 address)",
-        "ADDRESS", RestConfig.bind_address,
+        f"addresses to listen on, with commas between (default {RestConfig.bind_address}, which is every IPv4 and IPv6 "
+        "address)", "ADDRESS", RestConfig.bind_address,
     ),
+    Option("rest_socket_path", path, "a Unix socket to listen on as well, beside --rest_port; of the native engine", "PATH"),
     Option(
         "rest_workers", whole_number(1), "threads for REST requests of other engines than native (default: as --grpc_workers)"
     ),

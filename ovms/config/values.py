@@ -160,6 +160,9 @@ class RestConfig:
     max_body_bytes: int = 1024**3
     """Largest body of a request, both as it is sent and unpacked."""
 
+    socket_path: str | None = None
+    """A Unix socket to listen on as well."""
+
     timeout_seconds: float = 0.0
     """How long a prediction may take that says nothing about it; 0: as long as it likes."""
 

@@ -44,11 +44,14 @@ logger = logging.getLogger(__name__)
 class NativeCall(Protocol):
     """A call that Python answers."""
 
-    grpc: bool
-    gone: bool
-    path: str
-    body: bytes
-
+    @property
+    def grpc(self) -> bool: ...
+    @property
+    def gone(self) -> bool: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
     def time_remaining(self) -> float | None: ...
     def send(self, message: bytes) -> None: ...
     def finish(self, code: int = 0, message: str = "") -> None: ...
@@ -113,14 +116,14 @@ class NativeFrontEnd:
         self._answers[True] = lambda call: self._answer_grpc(call, calls, health_servicer)
         return NativePort(self, number, self._listen(number, sockets))
 
-    def add_rest(self, rest: RestConfig, calls: "RestCalls") -> "NativeRestPort":
+    def add_rest(self, rest: RestConfig, calls: "RestCalls", metrics: bool = True) -> "NativeRestPort":
         """The REST port; binds it. ServingError UNAVAILABLE if it cannot be had."""
         from ovms.api.rest import make_rest_app
         from ovms.frontends.wsgi_bridge import WsgiBridge
 
-        sockets = listen(
-            rest.bind_address, rest.port, port_option="--rest_port", address_option="--rest_bind_address"
-        )
+        sockets = listen(rest.bind_address, rest.port, port_option="--rest_port", address_option="--rest_bind_address")
+        if rest.socket_path:
+            sockets.append(listen_unix(rest.socket_path, option="--rest_socket_path"))
         in_python = logger.isEnabledFor(logging.DEBUG)
         origins = rest.cors.origins
         if in_python or origins:
@@ -129,6 +132,7 @@ class NativeFrontEnd:
             max_body=rest.max_body_bytes,
             timeout_seconds=rest.timeout_seconds,
             read_seconds=rest.read_timeout_seconds,
+            metrics=metrics,
             predict_in_python=in_python,
             cors=bool(origins),
             vary_origin=bool(origins) and origins != ("*",),

@@ -11,6 +11,7 @@ from ovms.api.rest_health import HealthPages
 from ovms.api.rest_models import ModelPages
 from ovms.api.tfs import Models
 from ovms.config import RestConfig, RestEngine
+from ovms.errors import Code, ServingError
 from ovms.frontends.sockets import listen
 from ovms.frontends.status import HTTP_STATUS
 
@@ -74,6 +75,10 @@ class WsgiFrontEnd:
 
 def _make_server(application: Any, rest: RestConfig, engine: RestEngine) -> tuple[WsgiServer, int]:
     """The server and the port that it has."""
+    if rest.socket_path:
+        raise ServingError(
+            Code.FAILED_PRECONDITION, f"--rest_socket_path: {engine} has none; it takes --rest_engine native"
+        )
     if engine == "meinheld":
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 

@@ -1,9 +1,12 @@
 """Where the gRPC port can be reached: several addresses, a Unix socket; both engines."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
-from server_under_test import Stubs, serving, starting
+from rest_calls import ROW, ROW_ANSWER, rest_serving
+from server_under_test import PATIENCE, Stubs, free_port, serving, starting
 
 from tests.models import synthetic
 
@@ -41,3 +44,23 @@ def test_a_unix_socket_that_another_server_has(tmp_path: Path, engine: str) -> N
     ):
         assert second.wait() == 1
         assert second.lines[-1] == f"error: --grpc_socket_path: {path} cannot be listened on: Address already in use"
+
+
+def test_rest_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "rest"
+    with rest_serving(synthetic.add(1, tmp_path), "--rest_engine", "native", "--rest_socket_path", str(path)):
+        for page in ("/v2/health/ready", "/v1/models/add"):
+            command = ["curl", "-sS", "-o", "-", "-w", "%{http_code}", "--unix-socket", str(path), "http://x" + page]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+            assert done.stdout.endswith("200"), (done.stdout, done.stderr)
+        command = ["curl", "-sS", "-d", ROW.decode(), "--unix-socket", str(path), "http://x/v1/models/add:predict"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        assert json.loads(done.stdout) == ROW_ANSWER
+
+
+def test_a_unix_socket_for_an_engine_that_has_none(tmp_path: Path) -> None:
+    options = ("--port", "0", "--rest_port", str(free_port()), "--rest_engine", "cheroot", "--rest_socket_path", "s")
+    folder = synthetic.add(1, tmp_path)
+    with starting("model", "--model_name", "add", "--model_path", str(folder), *options) as server:
+        assert server.wait() == 1
+        assert server.lines[-1] == "error: --rest_socket_path: cheroot has none; it takes --rest_engine native"

@@ -291,7 +291,9 @@ def test_a_deadline_that_is_none(port: int, header: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def slow_servers(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[dict[tuple[str, ...], tuple[Server, int]]]:
+def slow_servers(
+    tmp_path_factory: pytest.TempPathFactory, engine: str
+) -> Iterator[dict[tuple[str, ...], tuple[Server, int]]]:
     made = slow.slow(200, tmp_path_factory.mktemp("slow"))
     limited = ("--rest_timeout_seconds", "0.02")
     options = ("--rest_engine", engine, "--nireq", "1")

@@ -14,7 +14,19 @@ from pathlib import Path
 
 import pytest
 from repository import until
-from rest_calls import ENGINES, ROW, ROW_ANSWER, STRICT_ENGINES, Answer, Connection, Wire, ask, begun, post, rest_serving
+from rest_calls import (
+    ENGINES,
+    ROW,
+    ROW_ANSWER,
+    STRICT_ENGINES,
+    Answer,
+    Connection,
+    Wire,
+    ask,
+    begun,
+    post,
+    rest_serving,
+)
 from server_under_test import PATIENCE, Server
 
 from tests.models import slow, synthetic
@@ -59,7 +71,10 @@ def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number:
 
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 def test_new_requests_are_refused_while_others_end(tmp_path: Path, engine: str) -> None:
-    with rest_serving(slow.slow(1500, tmp_path), "--nireq", "1", "--rest_engine", engine) as (server, port), Connection(port) as kept:
+    with (
+        rest_serving(slow.slow(1500, tmp_path), "--nireq", "1", "--rest_engine", engine) as (server, port),
+        Connection(port) as kept,
+    ):
         assert kept.ask("GET", "/v2/health/ready").status == 200
         with begun(server):
             (thread,), answers = in_background(port, 1)
@@ -93,7 +108,12 @@ def test_requests_that_take_too_long_are_cut(slow_folder: Path, engine: str) -> 
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 def test_clients_that_say_nothing_hold_nothing_up(tmp_path: Path, engine: str) -> None:
     folder = synthetic.null_model(tmp_path, name="m")
-    with rest_serving(folder, "--rest_engine", engine) as (server, port), Wire(port), Wire(port) as begun, Connection(port) as kept:
+    with (
+        rest_serving(folder, "--rest_engine", engine) as (server, port),
+        Wire(port),
+        Wire(port) as begun,
+        Connection(port) as kept,
+    ):
         begun.send(b"POST /v1/models/m:predict HTTP/1.1\r\nContent-")
         assert kept.ask("POST", "/v1/models/m:predict", ROW).json == ROW_ANSWER
         began = time.monotonic()

@@ -352,6 +352,7 @@ void RestCall::finish() {
 
 void RestCall::count() {
     ticks_.done = ticks_now();
+    if (!port_.settings.metrics) return;
     Metrics& metrics = connection_->loop().metrics();
     if (code_ >= 0) {
         ticks_.infer = run_.began;

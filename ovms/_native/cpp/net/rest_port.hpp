@@ -19,6 +19,7 @@ struct RestSettings {
     size_t max_body = size_t{1} << 30;  // bytes of a request's body
     double timeout_seconds = 0;         // of a prediction that says nothing of it; 0: any time
     double read_seconds = 30;           // for a request to arrive, or an answer to be taken, besides a second for each MiB
+    bool metrics = true;                // calls are counted
     bool predict_in_python = false;     // predictions are cold calls as well, for whoever wants to see each step
     bool cors = false;                  // pages of other origins may ask: what has an Origin is Python's
     bool vary_origin = false;           // answers depend on the Origin
