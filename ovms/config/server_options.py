@@ -41,12 +41,13 @@ REST_OPTIONS: Final = (
     ),
     Option("rest_socket_path", path, "a Unix socket to listen on as well, beside --rest_port; of the native engine", "PATH"),
     Option(
-        "rest_workers", whole_number(1), "threads for REST requests of other engines than native (default: as --grpc_workers)"
+        "rest_workers", whole_number(1),
+        "threads for REST requests of other engines than native (default: as --grpc_workers)",
     ),
     Option(
         "rest_engine", choice("native", "cheroot", "meinheld"),
-        "the HTTP server: native, which leaves Python out of predictions (the default, where it was built), cheroot, or "
-        "meinheld if it is installed, which computes one request at a time", "NAME",
+        "the HTTP server: native, which leaves Python out of predictions (the default, where it was built), cheroot, "
+        "or meinheld if it is installed, which computes one request at a time", "NAME",
     ),
     Option(
         "rest_max_body_bytes", whole_number(1),

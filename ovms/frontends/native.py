@@ -203,7 +203,7 @@ class NativeFrontEnd:
                     self._watches[call] = Watch(call.send, functools.partial(self._end_watch, call))
                 self._workers_of(call).submit(self._answers[call.grpc], call)
 
-    def _workers_of(self, call: NativeCall) -> WorkerThreads:
+    def _workers_of(self, call: Any) -> WorkerThreads:
         name = call.path
         if not call.grpc:
             path = name.partition("?")[0].lower()

@@ -1,11 +1,12 @@
 """Writes the seeds of the fuzz targets into a folder of each: ``python -m tests.fuzz.make_corpus FOLDER``.
 
 Seeds are made from google.protobuf's messages, and from the wire-format rows and the JSON bodies of the tests, so they
-are always in step with these and no binary has to be kept. ``FOLDER/predict_json.dict`` is JSON's dictionary.
+are always in step with these and no binary has to be kept. ``FOLDER/TARGET.dict`` is the dictionary of a target.
 """
 
+import gzip
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,27 @@ WORDS = (
     *b"true false null NaN Infinity -Infinity -Inf 1e400 1e-400 5e-324 -0.0 e-9 0.000000000000000000000000001".split(),
     *rb"9223372036854775808 18446744073709551615 9007199254740993 \u0061 \ud834\udd1e \uD800".split(),
     *(b'\\"', b"\xef\xbb\xbf"),
+)
+HTTP_LINES = (
+    *(
+        b"POST /v1/models/%s:predict HTTP/1.1" % name
+        for name in (b"m", b"none", b"long", b"m/versions/3", b"m%2fa/labels/b")
+    ),
+    *(
+        b"%s HTTP/1.1" % start
+        for start in (b"GET /v1/models/m", b"GET /v2/health/live", b"HEAD /v1/models", b"OPTIONS *")
+    ),
+    *(b"POST /V1/Models/full:Predict?a=b HTTP/1.0", b"BREW / HTTP/1.1", b"get / HTTP/1.1", b"GET http://a/ HTTP/2.0"),
+)
+HTTP_WORDS = (
+    *(
+        name + b": "
+        for name in b"Content-Length Transfer-Encoding Content-Encoding Accept-Encoding Expect Host Origin".split()
+    ),
+    *(name + b": " for name in b"Connection X-Request-Timeout Upgrade Content_Length Proxy-Connection".split()),
+    *b"chunked gzip deflate identity close keep-alive 100-continue HTTP/1.0 HTTP/1.1 HTTP/2.0 GET POST OPTIONS".split(),
+    *b":predict /v1/models/ /versions/ /labels/ long none full %41 %ff 0 10 ffffffff q=0.5".split(),
+    *(b"\r\n", b"\r\n\r\n", b"0\r\n\r\n", b"\n", b"\r", b"; a=b", b'; a="b"', b"\r\n ", b"\t", b"\0"),
 )
 
 
@@ -87,19 +109,50 @@ def predict_json() -> Iterator[bytes]:
         yield bytes([strings]) + b'{"inputs":[' + text + b"]}"
 
 
-def dictionary() -> str:
+def http1() -> Iterator[bytes]:
+    """A byte for the server's settings, and requests of every kind, one or several."""
+    body = b'{"instances": [[1, 2]]}'
+    requests = [
+        line + b"\r\nHost: a\r\n" + header + end
+        for line in HTTP_LINES
+        for header, end in (
+            (b"", b"\r\n"),
+            (b"Content-Length: %d\r\n" % len(body), b"\r\n" + body),
+            (
+                b"Transfer-Encoding: chunked\r\n",
+                b"\r\n7\r\n" + body[:7] + b"\r\n10;a=b\r\n" + body[7:] + b"\r\n0\r\nA: b\r\n\r\n",
+            ),
+            (
+                b"Content-Encoding: gzip\r\nAccept-Encoding: gzip\r\nContent-Length: 43\r\n",
+                b"\r\n" + gzip.compress(body, mtime=0),
+            ),
+            (b"Expect: 100-continue\r\nX-Request-Timeout: 1.5\r\nContent-Length: 2\r\n", b"\r\n{}"),
+            (b"Connection: close\r\nOrigin: b\r\nContent-Length: 5000\r\n", b"\r\n" + body),
+        )
+    ]
+    for number, one in enumerate(requests):
+        yield bytes([number % 256]) + one
+        yield bytes([number % 256]) + one + requests[number * 7 % len(requests)] + requests[number * 13 % len(requests)]
+    settings = b"\0\0\0\4\0\0\0\0\0"
+    headers = b"\x83\x86\x04\x16/v1/models/m:predict\x01\x01a"
+    frame = len(headers).to_bytes(3, "big") + b"\1\4\0\0\0\1" + headers
+    yield b"\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + frame + b"\0\0\2\0\1\0\0\0\1{}"
+
+
+def dictionary(words: Iterable[bytes]) -> str:
     """The words in the form that libFuzzer reads."""
-    return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in WORDS)
+    return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words)
 
 
 def main() -> None:
-    for target in (predict_request, predict_json):
+    for target in (predict_request, predict_json, http1):
         folder = Path(sys.argv[1]) / target.__name__
         folder.mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(target()):
             if len(seed) <= LONGEST:
                 (folder / f"seed-{number:04}").write_bytes(seed)
-    (Path(sys.argv[1]) / "predict_json.dict").write_text(dictionary())
+    for name, words in (("predict_json", WORDS), ("http1", HTTP_WORDS)):
+        (Path(sys.argv[1]) / f"{name}.dict").write_text(dictionary(words))
 
 
 if __name__ == "__main__":

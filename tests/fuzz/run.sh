@@ -8,12 +8,12 @@
 # CXX: a clang++ with libFuzzer (default: the newest installed). PYTHON: a Python with the test requirements.
 set -eu
 cd "$(dirname "$0")/../.."
-targets="predict_request predict_json"
+targets="predict_request predict_json http1"
 
 case "${1:-}" in
     --runs) limit="-runs=${2:?how many runs?}" ;;
     "" | *[!0-9]*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
-    *) limit="-max_total_time=$((($1 + 1) / 2))" ;;
+    *) limit="-max_total_time=$((($1 + 2) / 3))" ;;
 esac
 
 find_clang() {
@@ -44,6 +44,14 @@ build predict_request "$cpp/convert.cpp" "$cpp/proto_wire.cpp" "$cpp/tensor_deco
 build predict_json "$cpp/base64.cpp" "$cpp/convert.cpp" "$cpp/json_number.cpp" "$cpp/json_reader.cpp" \
     "$cpp/json_tensor.cpp" "$cpp/number_text.cpp" "$cpp/proto_wire.cpp" "$cpp/signature.cpp" "$cpp/tensor_decode.cpp" \
     "$cpp/tfs_json_request.cpp" "$cpp/tfs_json_response.cpp" "$cpp/tfs_request.cpp"
+openvino=$("${PYTHON:-python3}" -c 'import openvino, os; print(os.path.dirname(openvino.__file__))')
+net=
+for name in body cold_calls connection held_bytes http1_reader http1_session http2_session io_loop metrics packing rest_call \
+    rest_port rest_route rest_stream rest_text scheduler; do net="$net $cpp/net/$name.cpp"; done
+# shellcheck disable=SC2086 - lists of names
+build http1 $net "$cpp/infer_pool.cpp" "$cpp/model.cpp" "$cpp/dynamic_graph.cpp" "$cpp/shape_cache.cpp" "$cpp/shape_check.cpp" \
+    "$cpp/signature.cpp" "$cpp/allocator.cpp" "$cpp/convert.cpp" "$cpp/proto_wire.cpp" "$cpp/tensor_decode.cpp" -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* -Wl,-rpath,"$openvino/libs" \
+    -lnghttp2 -luv -lz
 PYTHONPATH=. "${PYTHON:-python3}" -m tests.fuzz.make_corpus "$out/corpus"
 
 for target in $targets; do

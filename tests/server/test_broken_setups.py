@@ -156,7 +156,7 @@ def outside(place: Path) -> dict[str, tuple[tuple[str, ...], dict[str, str], int
         "port": ((*good[:3], "--port", "70000"), {}, 2, "argument --port: '70000' is not a port number"),
         "port variable": (good[:3], {"OVMS_PORT": "http"}, 1, "OVMS_PORT: 'http' is not a port number, 0 to 65535"),
         "address": ((*good, "--grpc_bind_address", "192.0.2.1"), {}, 1, "--grpc_bind_address: 192.0.2.1"),
-        "REST": ((*good, "--rest_engine", "nginx"), {}, 2, "--rest_engine: 'nginx' is not one of native, cheroot, meinheld"),
+        "REST": ((*good, "--rest_engine", "nginx"), {}, 2, "--rest_engine: 'nginx' is not one of native, cheroot"),
         "REST port": (good, {"OVMS_REST_PORT": "http"}, 1, "OVMS_REST_PORT: 'http' is not"),
         "REST address": (
             (*good, "--rest_port", "8000", "--rest_bind_address", "192.0.2.1"), {}, 1, "--rest_bind_address: 192.0.2.1",

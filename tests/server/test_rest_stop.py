@@ -71,8 +71,9 @@ def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number:
 
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 def test_new_requests_are_refused_while_others_end(tmp_path: Path, engine: str) -> None:
+    folder = slow.slow(1500, tmp_path)
     with (
-        rest_serving(slow.slow(1500, tmp_path), "--nireq", "1", "--rest_engine", engine) as (server, port),
+        rest_serving(folder, "--nireq", "1", "--rest_engine", engine) as (server, port),
         Connection(port) as kept,
     ):
         assert kept.ask("GET", "/v2/health/ready").status == 200

@@ -295,11 +295,7 @@ def test_usage_errors(arguments: list[str], message: str, capsys: pytest.Capture
             1,
             'error: --model_version_policy: ModelVersionPolicy {"latest": {"num_versions": 0}} is not valid. "num_',
         ),
-        (
-            [*MODEL, "--rest_engine", "nginx"],
-            2,
-            "error: argument --rest_engine: 'nginx' is not one of native, cheroot, mei",
-        ),
+        ([*MODEL, "--rest_engine", "nginx"], 2, "error: argument --rest_engine: 'nginx' is not one of native, ch"),
         (
             ["model", "--model_name", "m", "--model_path", "/no/such/place"],
             1,

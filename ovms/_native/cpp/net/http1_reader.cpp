@@ -15,6 +15,7 @@ using Error = boost::beast::http::error;
 
 constexpr uint64_t kLargestChunk = uint64_t{1} << 60;
 constexpr size_t kMostTrailers = 64;
+constexpr size_t kLeastBetween = "0\r\n\r\n"sv.size();
 constexpr size_t kMostLengthDigits = 18;
 constexpr std::array kOnce{"content-length"sv, "transfer-encoding"sv, "host"sv, "expect"sv, "x-request-timeout"sv};
 
@@ -28,17 +29,24 @@ bool has_bare_line_feed(const char* data, size_t size) {
 
 }  // namespace
 
-void Http1Reader::reset() {
+void Http1Reader::restart() {
     parser_.emplace(*this);
     parser_->header_limit(kMostHead + 1);  // the limit is kept here
     parser_->body_limit(UINT64_MAX);
+    places_.clear();
+    blank_ = parsed_ = 0;
+    folded_ = false;
+}
+
+void Http1Reader::reset() {
+    restart();
     head_.fields.clear();
     head_.length.reset();
     head_.chunked = head_.expects_continue = false;
-    places_.clear();
     piece_ = {};
-    blank_ = parsed_ = trailers_ = 0;
-    folded_ = begun_ = head_done_ = false;
+    trailers_ = 0;
+    chunk_left_ = 0;
+    begun_ = head_done_ = false;
     status_ = 0;
 }
 
@@ -74,11 +82,11 @@ Http1Reader::Event Http1Reader::read_head(const uint8_t* data, size_t size, size
 // What Beast found wrong with a head.
 Http1Reader::Event Http1Reader::refuse_start(std::string_view bytes, const Parser::Code& code) {
     if (code == Error::bad_version) {
-        const std::string_view line = bytes.substr(0, bytes.find("\r\n"sv));
-        const std::string_view version = line.substr(line.rfind(' ') + 1);
+        // Behind the second space: Beast has seen it.
+        const std::string_view version = bytes.substr(bytes.find(' ', bytes.find(' ') + 1) + 1, "HTTP/1.1"sv.size());
         const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-        if (version.size() == 8 && version.starts_with("HTTP/"sv) && digit(version[5]) && version[6] == '.' && digit(version[7]))
-            return fail(505, "expected HTTP/1.1");
+        const bool is_one = version.size() == 8 && version.starts_with("HTTP/"sv) && digit(version[5]) && version[6] == '.' && digit(version[7]);
+        if (is_one && version != "HTTP/1.0"sv && version != "HTTP/1.1"sv) return fail(505, "expected HTTP/1.1");
     }
     return fail(400, "malformed request: " + code.message());
 }
@@ -134,8 +142,10 @@ Http1Reader::Event Http1Reader::read_body(const uint8_t* data, size_t size, size
     while (!parser_->is_done()) {
         if (taken == size) return Event::kMore;
         piece_ = {};
-        Parser::Code code;
-        taken += parser_->put(boost::asio::const_buffer(bytes + taken, size - taken), code);
+        Parser::Code code = Error::need_more;
+        // Between chunks Beast takes for granted that it gets no less.
+        if (!head_.chunked || chunk_left_ != 0 || size - taken >= kLeastBetween)
+            taken += parser_->put(boost::asio::const_buffer(bytes + taken, size - taken), code);
         if (!piece_.empty()) return Event::kBody;
         if (!code) continue;
         // Between chunks, where Beast wants to see everything at once.
@@ -159,9 +169,15 @@ Http1Reader::Event Http1Reader::read_body(const uint8_t* data, size_t size, size
     return Event::kEnd;
 }
 
-Http1Reader::Event Http1Reader::end() {
+Http1Reader::Event Http1Reader::end(const uint8_t* data, size_t size) {
     if (status_ != 0 || !begun_) return Event::kError;
-    if (!head_done_) return fail(400, "malformed request: it ends in the headers");
+    if (!head_done_) {
+        // Beast looks for the end of headers that came in pieces, before it goes on with what is in them.
+        restart();
+        size_t taken = 0;
+        if (read_head(data, size, taken) == Event::kError) return Event::kError;
+        return fail(400, "malformed request: it ends in the headers");
+    }
     return fail_body("it ends in a chunk");
 }
 
@@ -204,9 +220,11 @@ size_t Http1Reader::Parser::on_body_impl(Text body, Code&) {
 
 void Http1Reader::Parser::on_chunk_header_impl(uint64_t size, Text, Code& code) {
     if (size >= kLargestChunk) code = Error::bad_chunk;
+    reader_.chunk_left_ = size;
 }
 
 size_t Http1Reader::Parser::on_chunk_body_impl(uint64_t, Text body, Code&) {
+    reader_.chunk_left_ -= body.size();
     reader_.piece_ = view(body);
     return body.size();
 }

@@ -52,8 +52,9 @@ public:
     // done with.
     Event read(const uint8_t* data, size_t size, size_t& taken);
 
-    // The client sends no more: an error, if a request has begun that is not complete. With text for a body.
-    Event end();
+    // The client sends no more than these bytes that were not taken: an error, if a request has begun. Its text is not for
+    // bodies of a length.
+    Event end(const uint8_t* data, size_t size);
 
     const Http1Head& head() const { return head_; }
     std::string_view piece() const { return piece_; }
@@ -90,6 +91,7 @@ private:
         Http1Reader& reader_;
     };
 
+    void restart();
     Event read_head(const uint8_t* data, size_t size, size_t& taken);
     Event read_body(const uint8_t* data, size_t size, size_t& taken);
     Event fail(int status, std::string text);
@@ -112,6 +114,7 @@ private:
     Place target_;
     std::vector<std::pair<Place, Place>> places_;
     size_t trailers_ = 0;
+    uint64_t chunk_left_ = 0;  // bytes of a chunk that has begun
     bool folded_ = false;
     bool begun_ = false;
     bool head_done_ = false;

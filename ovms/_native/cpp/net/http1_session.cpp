@@ -211,7 +211,7 @@ void Http1Session::end_if_done() {
     if (request_ended_ || blocked_ || leaves_body()) return;
     if (!reader_.begun() || answered_) {
         closing_ = true;
-    } else if (reader_.end() == Http1Reader::Event::kError) {
+    } else if (reader_.end(rest_.data() + rest_begin_, rest_.size() - rest_begin_) == Http1Reader::Event::kError) {
         if (wanted_) {
             const Http1Head& head = reader_.head();
             const std::string sizes = std::to_string(call_->body_size()) + " of " + std::to_string(head.length.value_or(0));
