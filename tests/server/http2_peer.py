@@ -48,7 +48,7 @@ class Answer:
     """What came on a stream."""
 
     headers: dict[str, str] = field(default_factory=dict)
-    data: bytes = b""
+    data: bytearray = field(default_factory=bytearray)
     trailers: dict[str, str] = field(default_factory=dict)
     trailers_only: bool = False
     """The headers were all of it."""
@@ -68,11 +68,11 @@ class Answer:
     @property
     def messages(self) -> list[tuple[int, bytes]]:
         """First byte and content of each message."""
-        rest, found = self.data, []
+        rest, found = memoryview(bytes(self.data)), []
         while rest:
             size = int.from_bytes(rest[1:5], "big")
             assert len(rest) >= 5 + size
-            found.append((rest[0], rest[5 : 5 + size]))
+            found.append((rest[0], bytes(rest[5 : 5 + size])))
             rest = rest[5 + size :]
         return found
 
@@ -86,6 +86,15 @@ class Answer:
         )
 
 
+class _Connection(h2.connection.H2Connection):
+    """h2 takes a GOAWAY for the end, and nothing that comes afterwards; calls under way are still answered."""
+
+    def _receive_goaway_frame(self, frame: Any) -> tuple[list[Any], list[Any]]:
+        event = h2.events.ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [event]
+
+
 class Peer:
     """One connection, whose frames leave when `send` is called, or with what waits for an answer."""
 
@@ -96,9 +105,9 @@ class Peer:
         config = h2.config.H2Configuration(
             header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False
         )
-        self.h2 = h2.connection.H2Connection(config)
-        if settings:
-            self.h2.update_settings(settings)
+        self.h2 = _Connection(config)
+        # With no other setting than these: h2 would allow pushes and more.
+        self.h2.local_settings = h2.settings.Settings(client=True, initial_values=settings)
         self.h2.initiate_connection()
         self.answers: dict[int, Answer] = {}
         self.pings: list[bytes] = []
@@ -114,15 +123,16 @@ class Peer:
         self.h2.send_headers(stream, call_headers() if headers is None else headers, end_stream=end)
         return stream
 
-    def data(self, stream: int, data: bytes, end: bool = False, piece: int | None = None) -> None:
+    def data(self, stream: int, data: bytes | memoryview, end: bool = False, piece: int | None = None) -> None:
         """The body, in pieces of this size, as far as the server's windows let it: it is waited for them."""
+        data = memoryview(data)
         while True:
             room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, piece or 1 << 30)
             if data and room <= 0:
-                self.read()
+                self.until(lambda: self.h2.local_flow_control_window(stream) > 0)
                 continue
             part, data = data[:room], data[room:]
-            self.h2.send_data(stream, part, end_stream=end and not data)
+            self.h2.send_data(stream, bytes(part), end_stream=end and not data)
             if not data:
                 return
 

@@ -63,9 +63,9 @@ void Connection::Output::clear() {
     size = 0;
 }
 
-Connection::Connection(IoLoop& loop, Port& port) : loop_(loop), port_(port) { port_.count_connections(1); }
+Connection::Connection(IoLoop& loop, Port& port) : loop_(loop), port_(port) {}
 
-Connection::~Connection() { port_.count_connections(-1); }
+Connection::~Connection() = default;
 
 void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
     std::shared_ptr<Connection> connection;
@@ -83,6 +83,7 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
         ::close(socket);
         return;
     }
+    port.count_connections(1);
     self.stream()->data = &self;
     self.self_ = connection;
     self.last_heard_ = self.now();
@@ -239,6 +240,7 @@ void Connection::close() {
     if (closed_) return;
     closed_ = true;
     loop_.remove(this);
+    port_.count_connections(-1);
     if (session_ != nullptr) session_->on_close();
     uv_close(reinterpret_cast<uv_handle_t*>(stream()), [](uv_handle_t* handle) {
         auto* const self = static_cast<Connection*>(handle->data);
