@@ -39,10 +39,12 @@ REST_OPTIONS: Final = (
         f"addresses to listen on, with commas between (default {RestConfig.bind_address}, which is every IPv4 and IPv6 "
         "address)", "ADDRESS", RestConfig.bind_address,
     ),
-    Option("rest_socket_path", path, "a Unix socket to listen on as well, beside --rest_port; of the native engine", "PATH"),
+    Option(
+        "rest_socket_path", path, "a Unix socket to listen on as well, beside --rest_port; of the native engine", "PATH"
+    ),
     Option(
         "rest_workers", whole_number(1),
-        "threads for REST requests of other engines than native (default: as --grpc_workers)",
+        "threads for REST requests of engines other than native (default: as --grpc_workers)",
     ),
     Option(
         "rest_engine", choice("native", "cheroot", "meinheld"),
