@@ -1,5 +1,6 @@
 """``/metrics`` of a server under real calls."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ LABELS = 'name="add",version="1",api="TensorFlowServing",interface="gRPC",method
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, int]]:
     folder = synthetic.add(1, tmp_path_factory.mktemp("metrics"))
-    with rest_serving(folder, "--grpc_engine", "native", "--io_threads", "2", "--nireq", "2") as served:
+    with rest_serving(
+        folder, "--grpc_engine", "native", "--rest_engine", "native", "--io_threads", "2", "--nireq", "2"
+    ) as served:
         yield served
 
 
@@ -71,6 +74,35 @@ def test_durations_are_in_their_order(server: tuple[Server, int]) -> None:
     parts = sum(change(port, before, f"ovms_{stage}_sum{{{model}}}") for stage in stages)
     assert 0 < parts <= total * 1.001
     assert change(port, before, f"ovms_inference_time_us_sum{{{model}}}") > 200  # a microsecond each at least
+
+
+def test_rest_is_counted_beside_grpc(server: tuple[Server, int]) -> None:
+    _, port = server
+    before = numbers(port)
+    row = {"instances": [[1.0] * 10]}
+    for _ in range(20):
+        assert ask(port, "POST", "/v1/models/add:predict", json.dumps(row)).status == 200
+    for _ in range(3):
+        assert ask(port, "POST", "/v1/models/add:predict", "{").status == 400
+    assert ask(port, "POST", "/v1/models/none:predict", "{").status == 404
+    assert ask(port, "GET", "/v1/models/add/metadata").status == 200
+    assert ask(port, "GET", "/nowhere").status == 404
+    labels = LABELS.replace("gRPC", "REST")
+    unknown = labels.replace('name="add",version="1"', 'name="",version="0"')
+    metadata = unknown.replace("Predict", "GetModelMetadata")
+    refused = unknown.replace("Predict", "refused")
+    for name, count in {
+        f"ovms_requests_success{{{labels}}}": 20,
+        f"ovms_requests_fail{{{labels}}}": 3,
+        f'ovms_requests_by_code{{{labels},code="INVALID_ARGUMENT"}}': 3,
+        f'ovms_requests_by_code{{{unknown},code="NOT_FOUND"}}': 1,
+        f"ovms_requests_success{{{metadata}}}": 1,
+        f'ovms_requests_by_code{{{refused},code="NOT_FOUND"}}': 1,
+        f"ovms_request_time_us_count{{{labels}}}": 23,
+        'ovms_inference_time_us_count{name="add",version="1"}': 20,
+    }.items():
+        assert change(port, before, name) == count, name
+    assert numbers(port)['ovms_connections{interface="REST"}'] >= 1
 
 
 def test_buckets_never_fall_and_end_at_the_count(server: tuple[Server, int]) -> None:

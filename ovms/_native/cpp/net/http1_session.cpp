@@ -158,10 +158,12 @@ void Http1Session::respond(RestAnswer& answer) {
 void Http1Session::refuse(int status, std::string_view text) {
     RestAnswer answer = RestAnswer::error(status, text);
     answer.close = true;
-    CallTicks ticks;
-    ticks.first = first_;
-    ticks.done = ticks_now();
-    connection_.loop().metrics().count_other(Interface::kRest, "refused"sv, code_of(status), ticks);
+    if (port_.settings.metrics) {
+        CallTicks ticks;
+        ticks.first = first_;
+        ticks.done = ticks_now();
+        connection_.loop().metrics().count_other(Interface::kRest, "refused"sv, code_of(status), ticks);
+    }
     const bool before = std::exchange(working_, true);
     respond(answer);
     working_ = before;

@@ -153,7 +153,7 @@ struct Http2Session::Callbacks {
         found->moved_ = me.ticks_;
         if (frame->hd.type == NGHTTP2_HEADERS) me.nuisances_ = std::max(0, me.nuisances_ - kEarned);
         // The rest of a request that was answered early: its sender may stop.
-        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && !found->request_ended_)
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 && !found->request_ended_ && found->stops_sender())
             nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
         return 0;
     }

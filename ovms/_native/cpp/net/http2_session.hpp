@@ -30,6 +30,8 @@ public:
     virtual void run() = 0;
     // The stream is closed, answered or not.
     virtual void on_close() = 0;
+    // Whether a client whose request was answered early is told to stop; else the rest comes, for nothing.
+    virtual bool stops_sender() const { return true; }
 
     // Whether its client has gone.
     bool gone() const { return closed_; }

@@ -29,12 +29,15 @@ public:
     void on_data(const uint8_t* data, size_t size) override;
     void run() override;
     void on_close() override;
+    // Clients such as curl 7.88 take that for a failure, and lose the answer.
+    bool stops_sender() const override { return !length_ || *length_ > kMostSkipped; }
 
     void respond(RestAnswer& answer) override;
     std::string peer() override { return connection_->peer(); }
     std::string_view protocol() const override { return "HTTP/2.0"; }
 
 private:
+    static constexpr uint64_t kMostSkipped = 16 << 20;
     static constexpr size_t kBytes = 4096;  // what a request takes besides its body, nghttp2's part included
 
     Chunk produce(size_t most) override;
