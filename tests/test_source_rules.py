@@ -139,7 +139,7 @@ def test_cpp_knows_nothing_of_python(path: Path) -> None:
 
 
 def test_the_codec_needs_no_openvino() -> None:
-    """Nor what its headers include: the fuzz target is built from these files alone."""
+    """Nor what its headers include: its fuzz targets are built from these files alone."""
     folder = PACKAGE / "_native" / "cpp"
     built = set(re.findall(r"\$cpp/(\w+\.cpp)", (ROOT / "tests" / "fuzz" / "run.sh").read_text()))
     assert {"tensor_decode.cpp", "tfs_request.cpp", "tfs_response.cpp"} <= built

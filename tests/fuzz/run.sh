@@ -45,12 +45,13 @@ build predict_json "$cpp/base64.cpp" "$cpp/convert.cpp" "$cpp/json_number.cpp" "
     "$cpp/json_tensor.cpp" "$cpp/number_text.cpp" "$cpp/proto_wire.cpp" "$cpp/signature.cpp" "$cpp/tensor_decode.cpp" \
     "$cpp/tfs_json_request.cpp" "$cpp/tfs_json_response.cpp" "$cpp/tfs_request.cpp"
 openvino=$("${PYTHON:-python3}" -c 'import openvino, os; print(os.path.dirname(openvino.__file__))')
-net=
-for name in body cold_calls connection held_bytes http1_reader http1_session http2_session io_loop metrics packing rest_call \
-    rest_port rest_route rest_stream rest_text scheduler; do net="$net $cpp/net/$name.cpp"; done
-# shellcheck disable=SC2086 - lists of names
-build http1 $net "$cpp/infer_pool.cpp" "$cpp/model.cpp" "$cpp/dynamic_graph.cpp" "$cpp/shape_cache.cpp" "$cpp/shape_check.cpp" \
-    "$cpp/signature.cpp" "$cpp/allocator.cpp" "$cpp/convert.cpp" "$cpp/proto_wire.cpp" "$cpp/tensor_decode.cpp" -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* -Wl,-rpath,"$openvino/libs" \
+sources=
+for name in net/body net/cold_calls net/connection net/held_bytes net/http1_reader net/http1_session net/http2_session \
+    net/io_loop net/metrics net/packing net/rest_call net/rest_port net/rest_route net/rest_stream net/rest_text \
+    net/scheduler allocator convert dynamic_graph infer_pool model proto_wire shape_cache shape_check signature \
+    tensor_decode; do sources="$sources $cpp/$name.cpp"; done
+# shellcheck disable=SC2086 - a list of names
+build http1 $sources -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* -Wl,-rpath,"$openvino/libs" \
     -lnghttp2 -luv -lz
 PYTHONPATH=. "${PYTHON:-python3}" -m tests.fuzz.make_corpus "$out/corpus"
 

@@ -124,7 +124,7 @@ def test_every_option(parsed: Callable[..., ServerConfig]) -> None:
     )
     grpc = GrpcConfig(port=9001, bind_address="127.0.0.1", workers=3)
     cors = Cors(("https://a.example", "https://b.example"), ("GET",), ("X-One", "X-Two"))
-    rest = RestConfig(8001, "::1", 5, "meinheld", 1000, 0.5, 7, cors)
+    rest = RestConfig(8001, "::1", 5, "meinheld", 1000, timeout_seconds=0.5, read_timeout_seconds=7, cors=cors)
     assert config == ServerConfig(models=(model,), grpc=grpc, rest=rest, strict_dtypes=True, drain_seconds=1.5)
 
 
