@@ -116,6 +116,7 @@ private:
     uint64_t last_heard_ = 0;  // milliseconds of the loop's clock
     uint64_t last_taken_ = 0;  // when the client last took something of in_system_
     uint64_t linger_since_ = 0;
+    size_t lingered_ = 0;  // bytes that came after the end
     size_t queued_ = 0;        // as last seen, of in_system_
     bool sending_ = false;
     bool closed_ = false;
