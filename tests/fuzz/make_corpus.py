@@ -139,13 +139,52 @@ def http1() -> Iterator[bytes]:
     yield b"\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + frame + b"\0\0\2\0\1\0\0\0\1{}"
 
 
+def http2() -> Iterator[bytes]:
+    """Steps of a client, in the form that fuzz_http2.cpp reads: each kind of call, and what may happen to it."""
+    hello, paths = b"\x00", range(4)
+    whole = [
+        bytes([1, 1, 1 + len(text)]) + bytes([first]) + text + bytes([0])
+        for first in (1, 40, 200)
+        for text in (b"", b"ab")
+    ]
+    for path in paths:
+        for how in (0, 2, 4, 8, 16, 32 | 8, 64):
+            for message in whole:
+                yield hello + bytes([0, how, path | 16]) + message
+    packed = gzip.compress(b"\x29" * 5000)
+    body = bytes([1, 5, len(packed)]) + packed + bytes([0])
+    for path in paths:
+        yield hello + bytes([0, 40, path | 16]) + body
+    call, ask = bytes([0, 0, 0]), whole[2]
+    for between in (
+        *(bytes([3, 0, 8]), bytes([4, 0, 10]), bytes([4 + 60, 10]), bytes([5, 4, 0, 0]), bytes([5, 4, 255, 3])),
+        *(bytes([6, 0]), bytes([7, 9, 4, 1, 3, 1, 2, 3]), bytes([8, 4]) + b"junk", bytes([9, 0]), bytes([10])),
+        *(
+            bytes([11, 0]),
+            bytes([11, 1]) * 70,
+            bytes([11, 200]),
+            bytes([2, 1, 0, 0]),
+            bytes([1, 9, 3]) + b"abc\x02\x00",
+        ),
+    ):
+        for steps in (
+            (between, call, ask),
+            (call, between, ask),
+            (call, ask, between),
+            (call, ask, between, call, ask),
+        ):
+            yield hello + b"".join(steps)
+    yield b"\x01" + bytes([8, 18]) + b"GET / HTTP/1.1\r\n\r\n"
+    yield hello + b"".join(bytes([0, 1, path]) for path in paths) * 20
+
+
 def dictionary(words: Iterable[bytes]) -> str:
     """The words in the form that libFuzzer reads."""
     return "".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words)
 
 
 def main() -> None:
-    for target in (predict_request, predict_json, http1):
+    for target in (predict_request, predict_json, http1, http2):
         folder = Path(sys.argv[1]) / target.__name__
         folder.mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(target()):

@@ -5,14 +5,17 @@
 #   tests/native/sanitize.sh address [PYTEST ARGUMENTS]   AddressSanitizer and UndefinedBehaviorSanitizer, all tests
 #   tests/native/sanitize.sh thread [PYTEST ARGUMENTS]    ThreadSanitizer, the tests with threads
 #
+# Those of the native gRPC front end are among both: what runs in their process, and the servers they start.
+#
 # PYTHON: a Python with the build's and the tests' requirements. CXX: g++ (its runtime is the one that is preloaded).
 set -eu
 cd "$(dirname "$0")/../.."
 kind=${1:-}
+front_end="tests/server/test_grpc_headers.py tests/server/test_grpc_messages.py tests/server/test_grpc_streams.py"
 case "$kind" in
-    address) runtimes="libasan.so libubsan.so libstdc++.so" tests="tests/native" ;;
-    thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py" ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    address) runtimes="libasan.so libubsan.so libstdc++.so" tests="tests/native $front_end" ;;
+    thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py $front_end" ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 shift
 python=${PYTHON:-python3}
@@ -45,7 +48,7 @@ export TBB_ENABLE_SANITIZERS=1
 export ASAN_OPTIONS="log_path=$out/report:detect_leaks=0:allocator_may_return_null=1:handle_segv=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export UBSAN_OPTIONS="log_path=$out/report:print_stacktrace=1:halt_on_error=1"
 export TSAN_OPTIONS="log_path=$out/report:suppressions=$root/tests/native/tsan.supp:exitcode=66:die_after_fork=0:ignore_noninstrumented_modules=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
-export OVMS_SANITIZE="$kind" PYTHONPATH="$out/tree:$root:$root/client" PYTHONMALLOC=malloc
+export OVMS_TEST_TREE="$out/tree" OVMS_SANITIZE="$kind" PYTHONPATH="$out/tree:$root:$root/client" PYTHONMALLOC=malloc
 # -P: the folder one stands in is not searched first, or the extension built in place would be found there.
 status=0
 env LD_PRELOAD="$preload" "$python" -P -m pytest -p no:cacheprovider -q -o timeout=1200 -o pythonpath= \

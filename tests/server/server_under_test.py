@@ -23,6 +23,9 @@ from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import (
 from tensor_protos import request
 
 ROOT = Path(__file__).parents[2]
+TREE = Path(os.environ.get("OVMS_TEST_TREE") or ROOT)
+"""Whose server is tested: another one's if it is built in another way."""
+
 PATIENCE = 60.0  # seconds; only a failing test ever waits that long
 LISTENS = re.compile(r"gRPC server listens on port (\d+) and will be serving models: (.*)")
 EXACT = ("--plugin_config", '{"INFERENCE_PRECISION_HINT": "f32"}')
@@ -51,7 +54,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=TREE,
             env=clean_environment() | environment,
             start_new_session=True,
         )
@@ -164,7 +167,7 @@ def clean_environment() -> dict[str, str]:
     changing = ("LOG_LEVEL", "LOG_PATH", "SERIALIZATION_FUNCTION", "PYTHONPATH", "GRPC_", "OVMS_", "CPU_EXTENSION")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(changing)}
     # Versions that a test has just made count at once, and a mistake ends the server.
-    return kept | {"PYTHONPATH": str(ROOT), "FILE_SYSTEM_POLL_WAIT_SECONDS": "0"}
+    return kept | {"PYTHONPATH": str(TREE), "FILE_SYSTEM_POLL_WAIT_SECONDS": "0"}
 
 
 def free_port() -> int:

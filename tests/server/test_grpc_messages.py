@@ -43,9 +43,9 @@ def rows(count: int) -> bytes:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("piece", [1, 2, 3, 5, 7])
 def test_a_message_cut_into_small_pieces(tmp_path_factory: pytest.TempPathFactory, engine: str, piece: int) -> None:
-    with serving(synthetic.add(1, tmp_path_factory.mktemp("cut")), "--grpc_engine", engine) as server:
-        with Peer(server.port) as peer:
-            assert peer.call(piece=piece).is_right()
+    folder = synthetic.add(1, tmp_path_factory.mktemp("cut"))
+    with serving(folder, "--grpc_engine", engine) as server, Peer(server.port) as peer:
+        assert peer.call(piece=piece).is_right()
 
 
 def test_a_message_of_a_mebibyte_in_frames_of_any_size(peer: Peer) -> None:
@@ -83,15 +83,16 @@ def test_padded_frames(peer: Peer) -> None:
     assert peer.answer(stream).is_right()
 
 
+BEHIND = "the call has more than one message, or bytes behind it"
 WRONG = {
     "no message": (b"", INTERNAL, "the call has no message"),
     "half a prefix": (framed(MESSAGE)[:3], INTERNAL, "the call's message is cut off"),
     "a prefix alone": (framed(MESSAGE)[:5], INTERNAL, "the call's message is cut off"),
     "cut off": (framed(MESSAGE)[:-1], INTERNAL, "the call's message is cut off"),
-    "longer than its prefix": (framed(MESSAGE, size=len(MESSAGE) - 1), INTERNAL, "more than one message, or bytes behind"),
-    "two": (framed(MESSAGE) * 2, INTERNAL, "more than one message, or bytes behind"),
-    "a message and one byte": (framed(MESSAGE) + b"\0", INTERNAL, "more than one message, or bytes behind"),
-    "an empty one and another": (framed(b"") + framed(MESSAGE), INTERNAL, "more than one message, or bytes behind"),
+    "longer than its prefix": (framed(MESSAGE, size=len(MESSAGE) - 1), INTERNAL, BEHIND),
+    "two": (framed(MESSAGE) * 2, INTERNAL, BEHIND),
+    "a message and one byte": (framed(MESSAGE) + b"\0", INTERNAL, BEHIND),
+    "an empty one and another": (framed(b"") + framed(MESSAGE), INTERNAL, BEHIND),
     "first byte 2": (framed(MESSAGE, 2), INTERNAL, "first byte: expected 0, or 1 with a grpc-encoding"),
     "first byte 255": (framed(MESSAGE, 255), INTERNAL, "first byte: expected 0, or 1 with a grpc-encoding"),
     "packed without saying how": (framed(gzip.compress(MESSAGE), 1), INTERNAL, "first byte: expected 0, or 1"),

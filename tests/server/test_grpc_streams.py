@@ -1,4 +1,4 @@
-"""Streams of HTTP/2 under a gRPC call: flow control both ways, many at a time, taken back, and the end of a connection."""
+"""Streams of HTTP/2 under gRPC calls: flow control, many at a time, taken back, and the end of a connection."""
 
 import socket
 import struct
@@ -118,7 +118,7 @@ def test_one_call_too_many_is_refused_and_may_come_again(port: int) -> None:
 
 
 def test_before_settings_are_acknowledged_the_limit_holds(port: int) -> None:
-    """As many streams as a client may open that has not heard of it yet; those beyond are refused and can be repeated."""
+    """A client that has not heard of it yet may open so many streams; those beyond are refused, and can be repeated."""
     with Peer(port) as peer:
         streams = [peer.begin() for _ in range(1500)]
         peer.ping()
@@ -249,17 +249,14 @@ def test_python_answers_after_the_client_has_gone() -> None:
         peer.ask(framed(b""), call_headers(ECHO))
         peer.send()
         assert called.wait(PATIENCE)
-        (call,) = calls
-        assert not call.gone
+        assert not calls[0].gone
         peer.close()
-        until(lambda: call.gone, lambda: "still there")
+        until(lambda: calls[0].gone, lambda: "still there")
         with Peer(port) as other:
             other.ping()
     go_on.set()
-    call.send(b"later")
-    call.finish()
-    del call
-    calls.clear()
+    calls[0].send(b"later")
+    calls.pop().finish()
 
 
 def test_the_end_is_announced_and_no_accepted_call_is_lost(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kMostBuffers = 512;       // of one write; the system takes 1024
 constexpr size_t kKeptText = 64 << 10;     // of memory for small pieces, from one write to the next
 constexpr uint64_t kLinger = 2'000;        // milliseconds
+constexpr size_t kMostLingered = 64 << 20;  // bytes that are thrown away
 constexpr uint64_t kUntaken = 30'000;      // so long a client may take nothing of what is sent to it
 constexpr int kVanished = 60;              // seconds of silence after which the system asks whether the client is there
 constexpr int kAsked = 10;                 // seconds between such questions; the third without an answer ends the connection
@@ -133,6 +134,7 @@ void Connection::on_read(ssize_t size, const uv_buf_t* buffer) {
     if (size > 0) {
         last_heard_ = now();
         if (!closing_) on_bytes(reinterpret_cast<const uint8_t*>(buffer->base), static_cast<size_t>(size));
+        else if ((lingered_ += static_cast<size_t>(size)) > kMostLingered) close();
         return;
     }
     pause_reading(true);

@@ -123,6 +123,7 @@ private:
     uint64_t last_taken_ = 0;  // when the client last took something of in_system_
     uint64_t linger_since_ = 0;
     uint64_t sent_at_ = 0;     // when in_system_ was given to the system
+    size_t lingered_ = 0;  // bytes that came after the end
     size_t queued_ = 0;        // as last seen, of in_system_
     bool sending_ = false;
     bool closed_ = false;
