@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_engines import ENGINES
 from server_under_test import PATIENCE, Stubs, begin_slow_call, refusal, serving
 from tensor_protos import request
 
@@ -14,10 +15,11 @@ from tests.models.slow import slow
 ONE = request("slow", x=np.ones((1, 10), np.float32))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("nireq", "queue"), [(1, 2), (2, 5)])
-def test_some_too_many(tmp_path: Path, nireq: int, queue: int) -> None:
+def test_some_too_many(tmp_path: Path, nireq: int, queue: int, engine: str) -> None:
     """With as many threads as there are by default, whatever the machine."""
-    options = ("--nireq", str(nireq), "--max_queue", str(queue))
+    options = ("--nireq", str(nireq), "--max_queue", str(queue), "--grpc_engine", engine)
     with serving(slow(500, tmp_path), *options) as server, Stubs(server.address) as stubs:
         stubs.prediction.Predict(ONE, timeout=PATIENCE)
         began, ended = time.perf_counter(), {}
@@ -41,9 +43,10 @@ def test_some_too_many(tmp_path: Path, nireq: int, queue: int) -> None:
         assert max(ended[call] for call in refused) < min(ended[call] for call in calls if call not in refused)
 
 
-def test_no_queue_at_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_queue_at_all(tmp_path: Path, engine: str) -> None:
     with (
-        serving(slow(400, tmp_path), "--nireq", "1", "--max_queue", "0") as server,
+        serving(slow(400, tmp_path), "--nireq", "1", "--max_queue", "0", "--grpc_engine", engine) as server,
         Stubs(server.address) as stubs,
     ):
         stubs.prediction.Predict(ONE, timeout=PATIENCE)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc_engines import ENGINES
 from ovms_client import Client
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.model_management_pb2 import (
     ReloadConfigRequest,
@@ -47,15 +48,16 @@ class Setup:
         return self.stubs.model.HandleReloadConfigRequest(message, timeout=timeout)
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+@pytest.fixture(scope="module", params=ENGINES)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     repository = Repository(tmp_path_factory.mktemp("reload"))
     for value, name in enumerate(("a", "b", "c"), start=1):
         repository.put(name, 1, value)
     repository.put("b", 2, 22)
     repository.put_corrupt("corrupt", 1)
     repository.write(repository.entry("a"))
-    with serving_file(repository.file) as (server, client), Stubs(server.address) as stubs:
+    options = ("--grpc_engine", request.param)
+    with serving_file(repository.file, *options) as (server, client), Stubs(server.address) as stubs:
         yield Setup(repository, server, client, stubs)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from model_gallery import Gallery
 from ovms_client import Client, InvalidArgument, NotFound
 from server_under_test import PATIENCE, Server, Stubs
@@ -14,6 +15,12 @@ from tensor_protos import outputs_of, request
 
 THREADS = 16
 CALLS = 150
+
+
+@pytest.fixture
+def gallery(each_gallery: Gallery) -> Gallery:
+    """On both engines."""
+    return each_gallery
 
 
 def ask_add(client: Client, versions: dict[str, int], value: int) -> bool:

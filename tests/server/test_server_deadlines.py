@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_engines import ENGINES
 from server_under_test import PATIENCE, Server, Stubs, begin_slow_call, serving
 from tensor_protos import request
 
@@ -30,8 +31,8 @@ class Slow:
 
 
 @contextmanager
-def slow_server(root: Path, threads: int) -> Iterator[Slow]:
-    options = ("--nireq", "1", "--grpc_workers", str(threads))
+def slow_server(root: Path, threads: int, engine: str) -> Iterator[Slow]:
+    options = ("--nireq", "1", "--grpc_workers", str(threads), "--grpc_engine", engine)
     with serving(slow.slow(RUN * 1000, root), *options) as server, Stubs(server.address) as stubs:
         stubs.prediction.Predict(REQUEST, timeout=PATIENCE)
         before = server.cpu_seconds()
@@ -40,10 +41,10 @@ def slow_server(root: Path, threads: int) -> Iterator[Slow]:
         yield Slow(server, stubs, (server.cpu_seconds() - before) / 2)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slow]:
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slow]:
     """Most calls wait for the one infer request, in a thread of their own; some wait for a thread."""
-    with slow_server(tmp_path_factory.mktemp("slow"), THREADS) as slow_one:
+    with slow_server(tmp_path_factory.mktemp("slow"), THREADS, request.param) as slow_one:
         yield slow_one
 
 
@@ -73,8 +74,9 @@ def test_calls_that_ran_out_of_time_behind_another_are_not_computed(server: Slow
     assert runs_of(server, before) < FEW
 
 
-def test_calls_that_were_cancelled_are_not_computed(tmp_path: Path) -> None:
-    with slow_server(tmp_path, 3) as server:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_calls_that_were_cancelled_are_not_computed(tmp_path: Path, engine: str) -> None:
+    with slow_server(tmp_path, 3, engine) as server:
         before = server.server.cpu_seconds()
         calls = [server.stubs.prediction.Predict.future(REQUEST) for _ in range(CALLS)]
         assert sum(call.cancel() for call in calls) == CALLS

@@ -24,6 +24,12 @@ from tests.native.advice import unfit, wrong_batch
 ROW = np.zeros((1, 10), np.float32)
 
 
+@pytest.fixture
+def gallery(each_gallery: Gallery) -> Gallery:
+    """On both engines."""
+    return each_gallery
+
+
 def spec(name: str | None = "gallery", version: int | None = None, label: str | None = None) -> dict[str, Any]:
     given: dict[str, Any] = {} if name is None else {"name": name}
     if version is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_engines import ENGINES
 from grpc_health.v1 import health_pb2
 from model_gallery import Gallery
 from ovms_client import Client
@@ -17,6 +18,12 @@ from tests.models import slow
 
 SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 ROW = np.zeros((1, 8), np.float32)
+
+
+@pytest.fixture
+def gallery(each_gallery: Gallery) -> Gallery:
+    """On both engines."""
+    return each_gallery
 
 
 def watch(stubs: Stubs, service: str) -> Iterator[str]:
@@ -38,9 +45,10 @@ def test_an_unknown_service(gallery: Gallery, service: str) -> None:
     assert next(watch(gallery.stubs, service)) == "SERVICE_UNKNOWN"
 
 
-def test_from_loading_to_ready(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_from_loading_to_ready(tmp_path: Path, engine: str) -> None:
     folder, port = slow_to_load(tmp_path), free_port()
-    arguments = ("--model_name", "heavy", "--model_path", str(folder), "--port", str(port))
+    arguments = ("--model_name", "heavy", "--model_path", str(folder), "--port", str(port), "--grpc_engine", engine)
     with starting("model", *arguments) as server, Stubs(f"127.0.0.1:{port}") as stubs:
         server.wait_until_open(port)
         watches = {service: watch(stubs, service) for service in (*SERVICES, "heavy")}
@@ -62,8 +70,13 @@ def test_from_loading_to_ready(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_server_that_drains_says_so_and_lets_watchers_go(tmp_path: Path) -> None:
-    with serving(slow.slow(1500, tmp_path)) as server, Stubs(server.address) as stubs, Stubs(server.address) as probe:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_server_that_drains_says_so_and_lets_watchers_go(tmp_path: Path, engine: str) -> None:
+    with (
+        serving(slow.slow(1500, tmp_path), "--grpc_engine", engine) as server,
+        Stubs(server.address) as stubs,
+        Stubs(server.address) as probe,
+    ):
         watches = [watch(probe, service) for service in (*SERVICES, "slow")]
         assert [next(states) for states in watches] == ["SERVING"] * 4
         call = begin_slow_call(server, stubs)
@@ -95,8 +108,9 @@ def test_more_watchers_than_threads_leave_room_for_calls(gallery: Gallery) -> No
         assert gallery.stubs.health_of() == "SERVING"
 
 
-def test_a_server_whose_threads_all_compute_tells_its_health(tmp_path: Path) -> None:
-    options = ("--nireq", "1", "--grpc_workers", "2", "--drain_seconds", "0.1")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_server_whose_threads_all_compute_tells_its_health(tmp_path: Path, engine: str) -> None:
+    options = ("--nireq", "1", "--grpc_workers", "2", "--drain_seconds", "0.1", "--grpc_engine", engine)
     with (
         serving(slow.slow(5000, tmp_path), *options) as server,
         Stubs(server.address) as stubs,

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from grpc_engines import ENGINES
 from server_under_test import (
     PATIENCE,
     ROOT,
@@ -37,10 +38,11 @@ def slow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return slow.slow(300, tmp_path_factory.mktemp("slow"))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_calls_under_way_are_answered(slow_folder: Path, number: int) -> None:
+def test_calls_under_way_are_answered(slow_folder: Path, number: int, engine: str) -> None:
     with (
-        serving(slow_folder, "--nireq", "1", "--grpc_workers", "8") as server,
+        serving(slow_folder, "--nireq", "1", "--grpc_workers", "8", "--grpc_engine", engine) as server,
         Stubs(server.address) as stubs,
         Stubs(server.address) as newcomer,
     ):
@@ -64,8 +66,9 @@ def test_calls_under_way_are_answered(slow_folder: Path, number: int) -> None:
         assert server.lines[-1].endswith("ovms.server - INFO - Server stopped")
 
 
-def test_under_load_every_call_is_answered_rightly_or_refused(tmp_path: Path) -> None:
-    with serving(synthetic.add(1, tmp_path)) as server:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_under_load_every_call_is_answered_rightly_or_refused(tmp_path: Path, engine: str) -> None:
+    with serving(synthetic.add(1, tmp_path), "--grpc_engine", engine) as server:
         clients = [Hammer(server.address, number) for number in range(6)]
         for client in clients:
             client.start()
@@ -108,8 +111,9 @@ class Hammer(threading.Thread):
                     self.warm.set()
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    with serving(slow.slow(20_000, tmp_path)) as server, Stubs(server.address) as stubs:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, engine: str) -> None:
+    with serving(slow.slow(20_000, tmp_path), "--grpc_engine", engine) as server, Stubs(server.address) as stubs:
         call = begin_slow_call(server, stubs)
         server.signal()
         server.wait_for_line("Server stops")
@@ -138,9 +142,10 @@ def test_signals_from_two_sides_at_once_are_one(slow_folder: Path) -> None:
         assert server.wait() == 0
 
 
-def test_drain_seconds_is_the_limit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_drain_seconds_is_the_limit(tmp_path: Path, engine: str) -> None:
     with (
-        serving(slow.slow(20_000, tmp_path), "--drain_seconds", "0.2") as server,
+        serving(slow.slow(20_000, tmp_path), "--drain_seconds", "0.2", "--grpc_engine", engine) as server,
         Stubs(server.address) as stubs,
     ):
         call = begin_slow_call(server, stubs)
@@ -161,16 +166,21 @@ def test_drain_seconds_is_one_limit_for_requests_and_unloading(tmp_path: Path) -
         assert call.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_what_a_client_who_has_left_still_computes_is_not_waited_for(tmp_path: Path) -> None:
-    with serving(slow.slow(20_000, tmp_path), "--drain_seconds", "20") as server, Stubs(server.address) as stubs:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_a_client_who_has_left_still_computes_is_not_waited_for(tmp_path: Path, engine: str) -> None:
+    with (
+        serving(slow.slow(20_000, tmp_path), "--drain_seconds", "20", "--grpc_engine", engine) as server,
+        Stubs(server.address) as stubs,
+    ):
         begin_slow_call(server, stubs).cancel()
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 10
 
 
-def test_no_time_to_drain_and_nothing_to_drain(tmp_path: Path) -> None:
-    with serving(synthetic.add(1, tmp_path), "--drain_seconds", "0") as server:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_time_to_drain_and_nothing_to_drain(tmp_path: Path, engine: str) -> None:
+    with serving(synthetic.add(1, tmp_path), "--drain_seconds", "0", "--grpc_engine", engine) as server:
         assert server.stop() == 0
         assert "cut off" not in server.text
         assert server.lines[-1].endswith("Server stopped")
@@ -207,17 +217,29 @@ def test_a_signal_that_another_thread_than_the_main_one_receives(tmp_path: Path,
         assert server.wait(20) == 0
 
 
-def test_an_idle_connection_does_not_hold_it_up(tmp_path: Path) -> None:
-    with serving(synthetic.add(1, tmp_path)) as server, Stubs(server.address) as stubs:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_idle_connection_does_not_hold_it_up(tmp_path: Path, engine: str) -> None:
+    with serving(synthetic.add(1, tmp_path), "--grpc_engine", engine) as server, Stubs(server.address) as stubs:
         assert stubs.health_of() == "SERVING"
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 10
 
 
-def test_the_port_is_free_again_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_port_is_free_again_at_once(tmp_path: Path, engine: str) -> None:
     folder, port = synthetic.add(1, tmp_path), free_port()
-    arguments = ("model", "--model_name", "add", "--model_path", str(folder), "--port", str(port))
+    arguments = (
+        "model",
+        "--model_name",
+        "add",
+        "--model_path",
+        str(folder),
+        "--port",
+        str(port),
+        "--grpc_engine",
+        engine,
+    )
     for _ in range(2):
         with starting(*arguments) as server, Stubs(f"127.0.0.1:{port}") as stubs:
             assert server.wait_until_ready().port == port
