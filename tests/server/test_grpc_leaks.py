@@ -34,7 +34,7 @@ HEADERS = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
 
 
 class Checker(threading.Thread):
-    """Mixed calls on connections that come and go, until it is told to end; `wrong` has what was not as it has to be."""
+    """Mixed calls on connections that come and go, until it is told to end; `wrong` has what was not as it should."""
 
     def __init__(self, port: int, seed: int) -> None:
         super().__init__(daemon=True)
