@@ -66,7 +66,7 @@ class FrontEnd:
     def waiting(self, model: str, version: int) -> int: ...
     def next_event(self) -> tuple[ColdCall | None, bool, str] | None: ...
 
-Counts = tuple[tuple[int, ...], float]
+_Counts = tuple[tuple[int, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class CallCounts:
@@ -75,11 +75,11 @@ class CallCounts:
     interface: str
     method: str
     calls: dict[int, int]
-    total: Counts
-    receive: Counts
-    queue: Counts
-    infer: Counts
-    pack: Counts
+    total: _Counts
+    receive: _Counts
+    queue: _Counts
+    infer: _Counts
+    pack: _Counts
 
 def histogram_bounds() -> list[float]: ...
 def held_bytes() -> int: ...
