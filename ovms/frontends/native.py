@@ -202,6 +202,7 @@ class NativeFrontEnd:
                 if call.grpc and call.path == WATCH:  # here, so that it is known before its client can leave
                     self._watches[call] = Watch(call.send, functools.partial(self._end_watch, call))
                 self._workers_of(call).submit(self._answers[call.grpc], call)
+            del event, call  # not kept until the next one: its message can be large
 
     def _workers_of(self, call: Any) -> WorkerThreads:
         name = call.path

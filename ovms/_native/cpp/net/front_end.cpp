@@ -114,6 +114,8 @@ std::vector<std::unique_ptr<Series>> FrontEnd::metrics() const {
 
 bool FrontEnd::stop() {
     if (stopped_) return true;
+    for (size_t i = 0; i < ports_.size(); ++i)
+        if (!ports_[i]->draining()) drain(i, Clock::now());
     cold_.close();
     if (!scheduler_.stop(Clock::now() + kLast)) return false;
     stopped_ = true;

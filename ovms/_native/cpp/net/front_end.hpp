@@ -45,8 +45,8 @@ public:
     // deadline; then closes its connections and sockets. False: some calls were cut off.
     bool drain(size_t port, Deadline deadline);
 
-    // Ends all threads. After every port was drained. False: somebody still computes, for a client who has left or was cut
-    // off; then the object has to live as long as the process.
+    // Ends all threads; a port that was not drained has its calls cut off. False: somebody still computes, for a client who
+    // has left or was cut off; then the object has to live as long as the process.
     bool stop();
 
     ColdQueue& cold() { return cold_; }
