@@ -11,7 +11,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 kind=${1:-}
-front_end="tests/server/test_grpc_headers.py tests/server/test_grpc_messages.py tests/server/test_grpc_streams.py"
+front_end="tests/server/test_grpc_headers.py tests/server/test_grpc_limits.py tests/server/test_grpc_messages.py tests/server/test_grpc_streams.py"
 case "$kind" in
     address) runtimes="libasan.so libubsan.so libstdc++.so" tests="tests/native $front_end" ;;
     thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py $front_end" ;;
