@@ -91,6 +91,20 @@ def scalar_input(root: Path, name: str = "scalar", version: int = 1) -> Path:
     return _save(outputs, [x, factor], root, name, version)
 
 
+def large_outputs(root: Path, size: int = 20_001, name: str = "large", version: int = 1) -> Path:
+    """``x`` f32 ``[1,size]``; outputs of the same shape that a server may write in different ways.
+
+    ``y`` f32 is x + 1, ``twin`` the same again, ``exact`` f64 and ``whole`` i32 are 2 x,
+    ``bytes`` u8 is x; ``few`` f32 ``[1,3]`` are the first values of x + 1.
+    """
+    x = _input("x", "f32", [1, size])
+    y, double = ops.add(x, _f32(1)), ops.multiply(x, _f32(2))
+    first = ops.slice(y, *(ops.constant(np.array([number], np.int64)) for number in (0, 3, 1, 1)))
+    outputs = [("y", y), ("few", first), ("twin", y), ("exact", ops.convert(double, "f64"))]
+    outputs += [("whole", ops.convert(double, "i32")), ("bytes", ops.convert(x, "u8"))]
+    return _save(outputs, [x], root, name, version)
+
+
 def add(value: float, root: Path, name: str = "add", version: int = 1) -> Path:
     """``y = x + value``, f32 ``[-1,10]`` both: versions of one model that can be told apart."""
     x = _input("x", "f32", [-1, 10])

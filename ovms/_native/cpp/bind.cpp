@@ -63,6 +63,22 @@ Status with_name(const Signature& signature, size_t input, Status status) {
     return status;
 }
 
+// What the request was last told to write to may be gone: every output is told anew, or has its own tensor back.
+enum : uint8_t { kOwn = 0, kForeign = 1, kJustPlaced = 2 };
+
+bool placeable(const OutputView& output) {
+    const size_t element = info(output.dtype).size;
+    return output.place != nullptr && output.count * element >= kSmallestPlaced && reinterpret_cast<uintptr_t>(output.place) % element == 0;
+}
+
+void place(const OutputView& output, size_t index, InferSlot& slot) {
+    if (!slot.own_outputs[index]) slot.own_outputs[index] = slot.request.get_output_tensor(index);
+    const ov::Tensor there(element_type(output.dtype), shape_of(output.dims), output.place);
+    slot.output_is_foreign[index] = kForeign;  // also if it cannot be set: whatever the request has then is not sure
+    slot.request.set_output_tensor(index, there);
+    slot.output_is_foreign[index] = kJustPlaced;
+}
+
 }  // namespace
 
 Status bind_input(const Signature& signature, size_t input, const CheckedInput& checked, InferSlot& slot) {
@@ -101,6 +117,16 @@ Status bind_input(const Signature& signature, size_t input, const CheckedInput& 
                      spec.dtype == DType::kString
                          ? decode_strings(tensor, own.data<std::string>(), checked.count)
                          : decode_numbers(tensor, checked.dtype, spec.dtype, own.data(), checked.count));
+}
+
+void bind_outputs(const std::vector<OutputView>& outputs, const std::vector<size_t>& order, InferSlot& slot) {
+    for (size_t i = 0; i < outputs.size(); ++i)
+        if (placeable(outputs[i])) place(outputs[i], order[i], slot);
+    for (size_t index = 0; index < slot.output_is_foreign.size(); ++index) {
+        uint8_t& state = slot.output_is_foreign[index];
+        if (state == kForeign) slot.request.set_output_tensor(index, slot.own_outputs[index]);
+        state = state == kJustPlaced ? kForeign : kOwn;
+    }
 }
 
 }  // namespace ovms

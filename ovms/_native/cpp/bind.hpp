@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "infer_pool.hpp"
+#include "output_view.hpp"
 #include "signature.hpp"
 #include "status.hpp"
 #include "tensor_ref.hpp"
@@ -23,5 +24,13 @@ struct CheckedInput {
 // element type and is larger than what a copy costs; else the values are copied or converted into the slot's buffer.
 // The request's bytes must outlive the run.
 Status bind_input(const Signature& signature, size_t input, const CheckedInput& checked, InferSlot& slot);
+
+// From this size on an output is worth writing where it is sent from.
+inline constexpr size_t kSmallestPlaced = 64 * 1024;
+
+// Has the model write the outputs that have a place there, small ones excepted, and all others into the slot's own tensors.
+// order: the outputs' indices in the signature. The places must outlive the run; what is in an own tensor is for the caller
+// to copy.
+void bind_outputs(const std::vector<OutputView>& outputs, const std::vector<size_t>& order, InferSlot& slot);
 
 }  // namespace ovms

@@ -15,10 +15,15 @@ void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, 
     for (size_t input = 0; input < inputs; ++input) own.push_back(request.get_input_tensor(input));
     std::vector<uint64_t> string_bytes(inputs);
     std::vector<uint8_t> foreign(inputs);
+    const size_t outputs = compiled.outputs().size();
+    std::vector<ov::Tensor> own_outputs(outputs);
+    std::vector<uint8_t> foreign_outputs(outputs);
     slot.request = std::move(request);  // from here on nothing fails: a slot is whole, or as it was
     slot.own_inputs = std::move(own);
     slot.string_bytes = std::move(string_bytes);
     slot.input_is_foreign = std::move(foreign);
+    slot.own_outputs = std::move(own_outputs);
+    slot.output_is_foreign = std::move(foreign_outputs);
     slot.generation = generation;
 }
 

@@ -25,7 +25,29 @@ struct Workspace {
 Status bind(const Signature& signature, const Workspace& work, InferSlot& slot) {
     for (size_t i = 0; i < work.inputs.size(); ++i)
         if (Status status = bind_input(signature, i, work.inputs[i], slot); !status.ok()) return status;
+    bind_outputs(work.outputs, work.output_order, slot);
     return {};
+}
+
+// A large answer of fixed shapes is laid out before the run, so that the model writes its values where they are sent from:
+// 0.6 MB less to copy are some 40 us less of a call.
+Status lay_out(const Model& model, PredictCodec& codec, const ByteSink& sink, Workspace& work) {
+    const Signature& signature = model.signature();
+    bool large = false;
+    for (const size_t index : work.output_order) {
+        const TensorSpec& spec = signature.outputs[index];
+        if (!spec.fixed || spec.dims.size() > kMaxRank) return {};
+        OutputView view{.name = spec.name, .dtype = spec.dtype};
+        for (const Dimension& dim : spec.dims) view.dims.push(dim.min);
+        if (!element_count(view.dims, view.count)) return {};
+        large = large || view.count * info(spec.dtype).size >= kSmallestPlaced;
+        work.outputs.push_back(view);
+    }
+    if (!large) {
+        work.outputs.clear();
+        return {};
+    }
+    return codec.lay_out(work.outputs, model.name(), model.version(), sink);
 }
 
 // A run on the calling thread saves the hand-over to OpenVINO's own threads, some 20 us. But several callers can then
@@ -89,10 +111,12 @@ private:
 };
 
 Status view_outputs(const Signature& signature, Workspace& work, InferSlot& slot) {
-    work.outputs.clear();
-    for (const size_t index : work.output_order) {
+    work.outputs.resize(work.output_order.size());
+    for (size_t i = 0; i < work.outputs.size(); ++i) {
+        const size_t index = work.output_order[i];
         const ov::Tensor tensor = slot.request.get_output_tensor(index);
-        OutputView& view = work.outputs.emplace_back();
+        OutputView view;
+        view.place = work.outputs[i].place;
         view.name = signature.outputs[index].name;
         view.dtype = signature.outputs[index].dtype;
         if (tensor.get_shape().size() > kMaxRank)
@@ -101,6 +125,9 @@ Status view_outputs(const Signature& signature, Workspace& work, InferSlot& slot
         if (!element_count(view.dims, view.count))
             return {Code::kInternal, "output " + quote_name(view.name) + " has the shape " + view.dims.text() + ", which is too large"};
         view.data = view.dtype == DType::kString ? static_cast<const void*>(tensor.data<std::string>()) : tensor.data();
+        if (view.place != nullptr && view.count != work.outputs[i].count)
+            return {Code::kInternal, "output " + quote_name(view.name) + " has another shape than the model says"};
+        work.outputs[i] = view;
     }
     return {};
 }
@@ -142,6 +169,7 @@ Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, 
 
     const Signature& signature = model->signature();
     work.output_order.clear();
+    work.outputs.clear();
     if (Status status = codec.check(signature, work.inputs, work.output_order); !status.ok()) return status;
     if (trace != nullptr) trace->checked = Clock::now();
     if (ShapeCheck* const shapes = model->shape_check(); shapes != nullptr)
@@ -156,8 +184,11 @@ Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, 
         if (Status status = lease(*model, pool, caller, slot); !status.ok()) return status;
     if (trace != nullptr) trace->leased = Clock::now();
 
-    BindAndInfer steps(signature, work, *slot, caller.run, trace);
     DynamicGraph* const graph = model->dynamic_graph();
+    if (graph == nullptr && compiled == nullptr && sink.allocate_early != nullptr)
+        if (Status status = lay_out(*model, codec, sink, work); !status.ok()) return status;
+
+    BindAndInfer steps(signature, work, *slot, caller.run, trace);
     Status status = graph == nullptr ? steps.both() : graph->run(*slot, caller.deadline, steps);
     if (!status.ok()) return status;
 

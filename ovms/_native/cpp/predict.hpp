@@ -52,6 +52,10 @@ public:
     // outputs (outputs is empty before). What inputs points to has to stay until the call ends.
     virtual Status check(const Signature& signature, std::vector<CheckedInput>& inputs, std::vector<size_t>& outputs) = 0;
 
+    // Allocates an answer whose size is known before the run, writes what of it is known, and tells each output's place; or
+    // does nothing. outputs have no data yet. After it, and the run, pack has to find the same outputs.
+    virtual Status lay_out(std::vector<OutputView>&, std::string_view /*name*/, int64_t /*version*/, const ByteSink&) { return {}; }
+
     // The answer of this model's version.
     virtual Status pack(const std::vector<OutputView>& outputs, std::string_view name, int64_t version, const ByteSink& sink) = 0;
 };

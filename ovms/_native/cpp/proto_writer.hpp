@@ -37,6 +37,12 @@ public:
         if (size != 0) std::memcpy(out_, data, size);
         out_ += size;
     }
+    // Leaves size bytes as they are; their place.
+    uint8_t* skip(size_t size) {
+        uint8_t* const place = out_;
+        out_ += size;
+        return place;
+    }
     void bytes(uint32_t field, std::string_view value) {
         length(field, value.size());
         raw(value.data(), value.size());

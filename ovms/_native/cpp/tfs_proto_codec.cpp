@@ -95,7 +95,16 @@ Status TfsProtoCodec::check(const Signature& signature, std::vector<CheckedInput
     return select_outputs(signature, request_, outputs);
 }
 
+Status TfsProtoCodec::lay_out(std::vector<OutputView>& outputs, std::string_view name, int64_t version, const ByteSink& sink) {
+    if (options_.typed_lists) return {};
+    return lay_out_predict_response(outputs, name, version, sink);
+}
+
 Status TfsProtoCodec::pack(const std::vector<OutputView>& outputs, std::string_view name, int64_t version, const ByteSink& sink) {
+    if (!outputs.empty() && outputs.front().place != nullptr) {
+        fill_predict_response(outputs);
+        return {};
+    }
     return pack_predict_response(outputs, name, version, options_.typed_lists, sink);
 }
 

@@ -26,6 +26,7 @@ public:
 
     Status parse(ModelKey& key) override;
     Status check(const Signature& signature, std::vector<CheckedInput>& inputs, std::vector<size_t>& outputs) override;
+    Status lay_out(std::vector<OutputView>& outputs, std::string_view name, int64_t version, const ByteSink& sink) override;
     Status pack(const std::vector<OutputView>& outputs, std::string_view name, int64_t version, const ByteSink& sink) override;
 
 private:

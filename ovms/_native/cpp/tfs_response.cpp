@@ -1,5 +1,6 @@
 #include "tfs_response.hpp"
 
+#include <cstring>
 #include <string>
 
 #include "proto_writer.hpp"
@@ -89,7 +90,8 @@ void write_values(ProtoWriter& writer, const OutputView& output, const Layout& l
         for_each_varint(output, [&](uint64_t value) { writer.varint(value); });
 }
 
-void write_tensor(ProtoWriter& writer, const OutputView& output, const Layout& layout) {
+// All of a tensor but its values, whose length comes last.
+void write_head(ProtoWriter& writer, const OutputView& output, const Layout& layout) {
     writer.tag(1, 0);
     writer.varint(info(output.dtype).tf);
     writer.length(2, layout.shape);
@@ -100,52 +102,114 @@ void write_tensor(ProtoWriter& writer, const OutputView& output, const Layout& l
         writer.tag(1, 0);
         writer.varint(dim);
     }
+}
+
+void write_tensor(ProtoWriter& writer, const OutputView& output, const Layout& layout) {
+    write_head(writer, output, layout);
     write_values(writer, output, layout);
 }
 
+Status too_large(uint64_t size) {
+    return {Code::kResourceExhausted,
+            "the answer would have " + std::to_string(size) + " bytes; a message may have 2147483647"};
+}
+
+Status no_memory(uint64_t size) {
+    return {Code::kResourceExhausted, "out of memory for an answer of " + std::to_string(size) + " bytes"};
+}
+
 Status allocate(const ByteSink& sink, uint64_t size, uint8_t*& out) {
-    if (size > kLargestMessage)
-        return {Code::kResourceExhausted,
-                "the answer would have " + std::to_string(size) + " bytes; a message may have 2147483647"};
+    if (size > kLargestMessage) return too_large(size);
     out = sink.allocate(sink.context, size);
-    if (out == nullptr) return {Code::kResourceExhausted, "out of memory for an answer of " + std::to_string(size) + " bytes"};
-    return {};
+    return out == nullptr ? no_memory(size) : Status{};
+}
+
+// The sizes of a whole answer's parts.
+struct ResponseLayout {
+    std::vector<Layout> outputs;  // kept by its thread: a few entries, no allocation per call
+    size_t version = 0;
+    size_t model_spec = 0;
+    uint64_t size = 0;
+
+    void measure_all(const std::vector<OutputView>& views, std::string_view model_name, int64_t number, bool typed_lists) {
+        outputs.clear();
+        size = 0;
+        for (const OutputView& view : views) {
+            outputs.push_back(measure(view, typed_lists));
+            size += field_size(outputs.back().entry);
+        }
+        version = number == 0 ? 0 : 1 + varint_size(static_cast<uint64_t>(number));
+        model_spec = (model_name.empty() ? 0 : field_size(model_name.size())) + field_size(version) + field_size(kSignatureName.size());
+        size += field_size(model_spec);
+    }
+};
+
+thread_local ResponseLayout response;
+
+void write_entry_head(ProtoWriter& writer, const OutputView& output, const Layout& layout) {
+    writer.length(1, layout.entry);
+    writer.bytes(1, output.name);
+    writer.length(2, layout.tensor);
+}
+
+void write_model_spec(ProtoWriter& writer, std::string_view model_name, int64_t version) {
+    writer.length(2, response.model_spec);
+    if (!model_name.empty()) writer.bytes(1, model_name);
+    writer.length(2, response.version);
+    if (version != 0) {
+        writer.tag(1, 0);
+        writer.varint(static_cast<uint64_t>(version));
+    }
+    writer.bytes(3, kSignatureName);
 }
 
 }  // namespace
 
 Status pack_predict_response(const std::vector<OutputView>& outputs, std::string_view model_name, int64_t version,
                              bool typed_lists, const ByteSink& sink) {
-    thread_local std::vector<Layout> layouts;  // kept: a few entries per thread, no allocation per call
-    layouts.clear();
-    uint64_t size = 0;
-    for (const OutputView& output : outputs) {
-        layouts.push_back(measure(output, typed_lists));
-        size += field_size(layouts.back().entry);
-    }
-    const size_t version_value = version == 0 ? 0 : 1 + varint_size(static_cast<uint64_t>(version));
-    const size_t model_spec = (model_name.empty() ? 0 : field_size(model_name.size())) + field_size(version_value) +
-                              field_size(kSignatureName.size());
-    size += field_size(model_spec);
-
+    response.measure_all(outputs, model_name, version, typed_lists);
     uint8_t* out = nullptr;
-    if (Status status = allocate(sink, size, out); !status.ok()) return status;
+    if (Status status = allocate(sink, response.size, out); !status.ok()) return status;
     ProtoWriter writer(out);
     for (size_t i = 0; i < outputs.size(); ++i) {
-        writer.length(1, layouts[i].entry);
-        writer.bytes(1, outputs[i].name);
-        writer.length(2, layouts[i].tensor);
-        write_tensor(writer, outputs[i], layouts[i]);
+        write_entry_head(writer, outputs[i], response.outputs[i]);
+        write_tensor(writer, outputs[i], response.outputs[i]);
     }
-    writer.length(2, model_spec);
-    if (!model_name.empty()) writer.bytes(1, model_name);
-    writer.length(2, version_value);
-    if (version != 0) {
-        writer.tag(1, 0);
-        writer.varint(static_cast<uint64_t>(version));
-    }
-    writer.bytes(3, kSignatureName);
+    write_model_spec(writer, model_name, version);
     return {};
+}
+
+Status lay_out_predict_response(std::vector<OutputView>& outputs, std::string_view model_name, int64_t version, const ByteSink& sink) {
+    for (const OutputView& output : outputs)
+        if (!info(output.dtype).content || output.count < 2) return {};
+    response.measure_all(outputs, model_name, version, false);
+    if (response.size > kLargestMessage) return too_large(response.size);
+
+    size_t largest = 0;
+    size_t aligned = 0;  // where the largest output's values begin, counted from the answer's first byte
+    size_t before = 0;
+    for (const Layout& layout : response.outputs) {
+        before += field_size(layout.entry);
+        if (layout.values <= largest) continue;
+        largest = layout.values;
+        aligned = before - layout.values;  // content ends its tensor, which ends its entry
+    }
+    uint8_t* const out = sink.allocate_early(sink.context, response.size, aligned);
+    if (out == nullptr) return no_memory(response.size);
+    ProtoWriter writer(out);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+        write_entry_head(writer, outputs[i], response.outputs[i]);
+        write_head(writer, outputs[i], response.outputs[i]);
+        writer.length(4, response.outputs[i].values);
+        outputs[i].place = writer.skip(response.outputs[i].values);
+    }
+    write_model_spec(writer, model_name, version);
+    return {};
+}
+
+void fill_predict_response(const std::vector<OutputView>& outputs) {
+    for (const OutputView& output : outputs)
+        if (output.data != output.place) std::memcpy(output.place, output.data, output.count * info(output.dtype).size);
 }
 
 Status pack_tensor(const OutputView& output, bool typed_lists, const ByteSink& sink) {
