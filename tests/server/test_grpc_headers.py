@@ -1,5 +1,6 @@
 """What the headers of a gRPC call may be, and which headers come back, byte by byte on HTTP/2."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,12 @@ def test_the_server_keeps_the_time_by_itself(tmp_path: Path, timeout: str) -> No
     """A client that never takes its call back hears of the deadline all the same."""
     options = ("--nireq", "1", "--grpc_engine", "native")
     with serving(slow.slow(700, tmp_path), *options, name="add") as server, Peer(server.port) as peer:
+        before = server.cpu_seconds()
         long = peer.ask()
+        peer.send()
+        # Until it runs: two threads that take two calls at once may change their order.
+        while server.cpu_seconds() < before + 0.03:
+            time.sleep(0.005)
         short = peer.call(grpc_timeout=timeout)
         assert short.status[0] == DEADLINE_EXCEEDED
         assert not peer.answers[long].ended
