@@ -8,6 +8,7 @@ from benchmarks.report import Target, microseconds, times
 from benchmarks.rounds import Result, quiet_target, rate_target
 
 NATIVE, GRPCIO, CHEROOT = "ovms, native", "ovms, grpcio", "ovms, cheroot"
+UNCOUNTED = "ovms, native, no metrics"
 GRPC_CPP, PROTOTYPE = "gRPC C++", "prototype"
 
 UNLOADED, JUDGED, CONNECTIONS = Shape(1, 1), Shape(1, 16), Shape(16, 1)
@@ -39,6 +40,7 @@ def judge(measured: Measured) -> list[Target]:
         _rate(f"{null}: 0.85 of the prototype's calls/s", one, PROTOTYPE, 0.85),
         _cpu(f"{null}: CPU per call at most 1/8 of the grpcio engine's", one, GRPCIO, 1 / 8),
         _cpu(f"{null}: CPU per call at most 0.45 of the gRPC C++ server's", one, GRPC_CPP, 0.45),
+        _cpu(f"{null}: CPU per call at most 1.01 of that without metrics", one, UNCOUNTED, 1.01),
         _rate(f"{spread}: 2.5 times the gRPC C++ server's calls/s", many, GRPC_CPP, 2.5),
         _median("null model, 1 in flight: p50 at most the prototype's + 10 µs", measured.grpc["null", UNLOADED]),
         _cpu(f"{image}: CPU per call at most the prototype's", large, PROTOTYPE, 1.0),

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import engine_targets as targets
 from benchmarks import load, messages, models, native, plots
-from benchmarks.engine_targets import GRPC_CPP, GRPCIO, NATIVE, PROTOTYPE, Measured
+from benchmarks.engine_targets import GRPC_CPP, GRPCIO, NATIVE, PROTOTYPE, UNCOUNTED, Measured
 from benchmarks.load import H2Load, Shape
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
@@ -32,6 +32,7 @@ of one thread, not pinned: with more streams OpenVINO hands each `infer()` over 
 than this inference, and a stream that is pinned moves the caller to its processor for every inference.
 
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
+* **ovms, native, no metrics**: the same as the first with `--no_metrics`.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
 * **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
   threads.
@@ -177,6 +178,8 @@ def _contestants(
     servers: dict[str, ServerProcess] = {}
     if not lacks(*NATIVE_GRPC):
         servers[NATIVE] = ServerProcess(OURS, serving, *NATIVE_GRPC)
+        if size == NULL:
+            servers[UNCOUNTED] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics")
     servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
     servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
     if GRPC_CPP in programs:

@@ -1,4 +1,4 @@
-"""A convolutional network of about the cost of SqueezeNet, with made-up weights."""
+"""Models that only measurements need, with made-up weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,16 @@ from tests.models.layout import save
 CHANNELS = (32, 96, 160, 224, 256)
 
 
-def convolutional(root: Path, name: str = "conv") -> Path:
-    """``x`` f32 ``[1,3,224,224]`` through five convolutions of stride 1 or 2 to ``y`` f32 ``[1,1000]``."""
+def convolutional(root: Path, name: str = "conv", share: float = 1) -> Path:
+    """``x`` f32 ``[1,3,224,224]`` through five pairs of convolutions to ``y`` f32 ``[1,1000]``.
+
+    About the cost of SqueezeNet; ``share``: of its channels, whose square the cost follows.
+    """
     rng = np.random.default_rng(3)
     x = ops.parameter(ov.PartialShape([1, 3, 224, 224]), ov.Type.f32, name="x")
     x.output(0).get_tensor().set_names({"x"})
     node, channels = x.output(0), 3
-    for more in CHANNELS:
+    for more in (round(share * number) for number in CHANNELS):
         weights = rng.standard_normal((more, channels, 3, 3), dtype=np.float32) / np.float32(3 * channels**0.5)
         strides = [2, 2]
         node = ops.convolution(node, ops.constant(weights), strides, [1, 1], [1, 1], [1, 1]).output(0)
