@@ -6,13 +6,13 @@ import os
 import signal
 import threading
 import time
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ovms import _native
 from ovms.api.health import Health
 from ovms.api.reload import ReloadConfig
 from ovms.api.tfs import TensorFlowServing
-from ovms.config import ServerConfig
+from ovms.config import RestConfig, ServerConfig
 from ovms.core.manager import Manager
 from ovms.errors import Code, ServingError
 from ovms.frontends.grpcio import GrpcFrontEnd
@@ -25,6 +25,9 @@ from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
 from ovms.storage.source import StorageSource
 
+if TYPE_CHECKING:  # it brings falcon, which a server without REST need not load
+    from ovms.api.rest import RestCalls
+
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 POLL_SECONDS: Final = 0.02
 PENDING_POLLS: Final = 3
@@ -33,6 +36,7 @@ SAME_SIGNAL_SECONDS: Final = 0.1
 # For freeing memory once requests have ended, or took all the time there was.
 UNLOAD_SECONDS: Final = 1.0
 MOST_IO_THREADS: Final = 8
+MONITORING_WORKERS: Final = 2
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +96,7 @@ class Server:
         if self._grpc_engine == "grpcio":
             for place in config.grpc.each_address():
                 check_endpoint(place)
+        self._monitoring = self._make_monitoring() if config.metrics_port else None
         if not config.wait_for_models:
             self._make_front_ends()
 
@@ -100,6 +105,9 @@ class Server:
 
         ServingError if nothing can be served and nothing could change that.
         """
+        if self._monitoring is not None:
+            self._monitoring.start()
+            logger.info("Metrics and health are told on port %d", self._monitoring.port)
         for front_end in self._front_ends.values():
             front_end.start()
         self._models.start()
@@ -150,19 +158,26 @@ class Server:
         return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
 
     def _make_rest(self, reload: ReloadConfig) -> RestFrontEnd:
-        from ovms.frontends.wsgi import WsgiFrontEnd, rest_calls  # loads what only REST needs
+        from ovms.frontends.wsgi import WsgiFrontEnd  # loads what only REST needs
 
-        calls = rest_calls(
-            make_predict_json(self._registry),
-            self._registry,
-            self._models,
-            reload,
-            self._health.servicer,
-            self._metrics,
-        )
+        calls = self._rest_calls(reload, None if self._monitoring is not None else self._metrics)
         if self._rest_engine == "native":
             return self._native_front_end("--rest_engine").add_rest(self._config.rest, calls, self._config.metrics)
         return WsgiFrontEnd(self._config.rest, self._rest_engine, calls)
+
+    def _make_monitoring(self) -> RestFrontEnd:
+        from ovms.frontends.wsgi import WsgiFrontEnd
+
+        port = RestConfig(self._config.metrics_port, self._config.metrics_bind_address, workers=MONITORING_WORKERS)
+        return WsgiFrontEnd(
+            port, "cheroot", self._rest_calls(ReloadConfig(self._models), self._metrics), monitoring=True
+        )
+
+    def _rest_calls(self, reload: ReloadConfig, metrics: Page | None) -> "RestCalls":
+        from ovms.frontends.wsgi import rest_calls
+
+        predict = make_predict_json(self._registry)
+        return rest_calls(predict, self._registry, self._models, reload, self._health.servicer, metrics)
 
     def _native_front_end(self, option: str) -> NativeFrontEnd:
         """The one whose threads all native ports share; ``option`` is what asks for it."""
@@ -188,11 +203,13 @@ class Server:
     def _stop_front_ends(self, deadline: float) -> bool:
         """None may take requests while another waits for its own; False if some were cut off.
 
-        REST is the last whose port is closed: until all is done its pages of health tell that the server stops.
+        Those with pages of health are the last whose ports are closed: until all is done these tell that the server
+        stops.
         """
         if self._rest is not None:
             self._rest.refuse()
-        finished = [one.stop(max(0.0, deadline - time.monotonic())) for one in self._front_ends.values()]
+        front_ends = [*self._front_ends.values(), *([self._monitoring] if self._monitoring is not None else [])]
+        finished = [one.stop(max(0.0, deadline - time.monotonic())) for one in front_ends]
         return all(finished)
 
     def _require_models(self) -> None:

@@ -45,7 +45,8 @@ class RestCalls:
     models: ModelPages
     config: ConfigPages
     health: HealthPages
-    metrics: Callable[[], bytes]
+    metrics: Callable[[], bytes] | None
+    """None: the page is elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,17 @@ class _Route:
 
 
 def make_rest_app(
-    calls: RestCalls, config: RestConfig, http_status: Mapping[Code, str], stopping: Callable[[], bool]
+    calls: RestCalls,
+    config: RestConfig,
+    http_status: Mapping[Code, str],
+    stopping: Callable[[], bool],
+    monitoring: bool = False,
 ) -> falcon.App:  # type: ignore[type-arg]
-    """The application. While ``stopping()``, everything but health is answered with UNAVAILABLE."""
-    rest = _Rest(calls, config, http_status, stopping)
+    """The application. While ``stopping()``, everything but health and metrics is answered with UNAVAILABLE.
+
+    ``monitoring``: there is nothing but health and metrics.
+    """
+    rest = _Rest(calls, config, http_status, stopping, monitoring)
     app: falcon.App = falcon.App(middleware=rest)  # type: ignore[type-arg]
     app.add_sink(rest.dispatch, "")
     app.add_error_handler(Exception, rest.unexpected)
@@ -78,7 +86,12 @@ class _Rest:
     """The routes, and as falcon's middleware what every answer gets."""
 
     def __init__(
-        self, calls: RestCalls, config: RestConfig, http_status: Mapping[Code, str], stopping: Callable[[], bool]
+        self,
+        calls: RestCalls,
+        config: RestConfig,
+        http_status: Mapping[Code, str],
+        stopping: Callable[[], bool],
+        monitoring: bool,
     ) -> None:
         self._calls = calls
         self._config = config
@@ -86,7 +99,7 @@ class _Rest:
         self._stopping = stopping
         self._limit = config.max_body_bytes
         self._timeout = config.timeout_seconds or None
-        self._routes = (
+        routes = (
             _route(f"/v1{_MODEL}:predict", POST=self._predict),
             _route("/v2/health/live", GET=self._live, while_stopping=True),
             _route("/v2/health/ready", GET=self._ready, while_stopping=True),
@@ -94,12 +107,13 @@ class _Rest:
             _route(f"/v1{_MODEL}/metadata", GET=self._metadata),
             _route("/v1/models", GET=self._models),
             _route("/v1/config/reload", POST=self._reload),
-            _route("/metrics", GET=self._metrics, while_stopping=True),
+            *([_route("/metrics", GET=self._metrics, while_stopping=True)] if calls.metrics else []),
             _route("/v1/config", GET=self._configured),
             _route(f"/v1{_MODEL}:(?P<verb>classify|regress)", POST=_not_offered),
             _route("/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]+))?/ready", GET=self._model_ready,
                    while_stopping=True),
         )  # fmt: skip
+        self._routes = tuple(route for route in routes if route.while_stopping or not monitoring)
 
     def dispatch(self, req: falcon.Request, resp: falcon.Response, **nothing: object) -> None:
         """Answer by path and method."""
@@ -193,6 +207,7 @@ class _Rest:
         response.status, response.data = self._calls.config.reload(_timeout(request.env, None))
 
     def _metrics(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
+        assert self._calls.metrics is not None  # there is a route to it
         response.data = self._calls.metrics()
         response.content_type = CONTENT_TYPE
 

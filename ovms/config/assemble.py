@@ -45,8 +45,13 @@ def server_config(
         read_timeout_seconds=settings["rest_read_timeout_seconds"],
         cors=Cors(settings["allowed_origins"], settings["allowed_methods"], settings["allowed_headers"]),
     )
-    if rest.port and rest.port == grpc.port:
-        raise ConfigError(f"{settings.place('rest_port')}: {rest.port} is the port of gRPC; expected another one")
+    for option, others in (
+        ("rest_port", {"gRPC": grpc.port}),
+        ("metrics_port", {"gRPC": grpc.port, "REST": rest.port}),
+    ):
+        for protocol, port in others.items():
+            if port and settings[option] == port:
+                raise ConfigError(f"{settings.place(option)}: {port} is the port of {protocol}; expected another one")
     return ServerConfig(
         models=tuple(models),
         config_path=config_path,
@@ -60,6 +65,8 @@ def server_config(
         wait_for_models=settings["wait_for_models"],
         strict_dtypes=settings["strict_dtypes"],
         serialization=serialization(environment),
+        metrics_port=settings["metrics_port"],
+        metrics_bind_address=settings["metrics_bind_address"],
         metrics=not settings["no_metrics"],
         drain_seconds=settings["drain_seconds"],
         log_level=settings["log_level"],

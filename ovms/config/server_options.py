@@ -109,6 +109,16 @@ SERVER_OPTIONS: Final = (
     ),
     Option("cache_dir", path, "folder for compiled models, which makes their next load faster", "PATH"),
     CPU_EXTENSION,
+    Option(
+        "metrics_port", rest_port,
+        "a port of its own for /metrics and the pages of health; 0 (the default): they are on --rest_port", "PORT",
+        ServerConfig.metrics_port,
+    ),
+    Option(
+        "metrics_bind_address", text,
+        f"addresses to listen on for that, with commas between (default {ServerConfig.metrics_bind_address})",
+        "ADDRESS", ServerConfig.metrics_bind_address,
+    ),
     switch("no_metrics", "count no calls; /metrics then tells of models and the process only"),
     switch("wait_for_models", "open the port only after every model was tried"),
     Option(

@@ -212,6 +212,12 @@ class ServerConfig:
     serialization: Serialization = "make_tensor_proto"
     """How outputs are packed: raw bytes, or ``append_array`` for typed lists."""
 
+    metrics_port: int = 0
+    """TCP port of what monitoring asks for; 0: REST's."""
+
+    metrics_bind_address: str = "::"
+    """As ``RestConfig.bind_address``."""
+
     metrics: bool = True
     """Count calls."""
 

@@ -37,7 +37,7 @@ def rest_calls(
     configured: Configured,
     reload: ReloadCall,
     health_servicer: Any,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], bytes] | None,
 ) -> RestCalls:
     """What the application calls, of the parts of a server."""
     return RestCalls(
@@ -52,11 +52,11 @@ def rest_calls(
 class WsgiFrontEnd:
     """The REST end point on one of them; made, started and stopped once. Making it takes the port."""
 
-    def __init__(self, rest: RestConfig, engine: RestEngine, calls: RestCalls) -> None:
-        """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
+    def __init__(self, rest: RestConfig, engine: RestEngine, calls: RestCalls, monitoring: bool = False) -> None:
+        """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``."""
         self._stopping = False
-        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping)
-        self._server, self.port = _make_server(application, rest, engine)
+        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring)
+        self._server, self.port = _make_server(application, rest, engine, "metrics" if monitoring else "rest")
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -73,8 +73,8 @@ class WsgiFrontEnd:
         return self._server.stop(grace)
 
 
-def _make_server(application: Any, rest: RestConfig, engine: RestEngine) -> tuple[WsgiServer, int]:
-    """The server and the port that it has."""
+def _make_server(application: Any, rest: RestConfig, engine: RestEngine, kind: str) -> tuple[WsgiServer, int]:
+    """The server and the port that it has; ``kind`` is what its options begin with."""
     if rest.socket_path:
         raise ServingError(
             Code.FAILED_PRECONDITION, f"--rest_socket_path: {engine} has none; it takes --rest_engine native"
@@ -83,15 +83,14 @@ def _make_server(application: Any, rest: RestConfig, engine: RestEngine) -> tupl
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 
         # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.
-        sockets = _listen(rest, ipv6=False)
+        sockets = _listen(rest, kind, ipv6=False)
         return MeinheldServer(application, sockets, rest), sockets[0].getsockname()[1]
     from ovms.frontends.wsgi_cheroot import CherootServer
 
-    sockets = _listen(rest)
+    sockets = _listen(rest, kind)
     return CherootServer(application, sockets, rest), sockets[0].getsockname()[1]
 
 
-def _listen(rest: RestConfig, *, ipv6: bool = True) -> list[socket.socket]:
-    return listen(
-        rest.bind_address, rest.port, port_option="--rest_port", address_option="--rest_bind_address", ipv6=ipv6
-    )
+def _listen(rest: RestConfig, kind: str, *, ipv6: bool = True) -> list[socket.socket]:
+    port_option, address_option = f"--{kind}_port", f"--{kind}_bind_address"
+    return listen(rest.bind_address, rest.port, port_option=port_option, address_option=address_option, ipv6=ipv6)

@@ -1,7 +1,9 @@
 // Calls that are answered in Python: everything but predictions.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -19,7 +21,9 @@ namespace ovms::net {
 // the client has gone.
 class ColdCall : public std::enable_shared_from_this<ColdCall> {
 public:
-    virtual ~ColdCall() = default;
+    // count: of the calls that there are.
+    explicit ColdCall(std::atomic<size_t>& count) : count_(count) { count_.fetch_add(1, std::memory_order_relaxed); }
+    virtual ~ColdCall() { count_.fetch_sub(1, std::memory_order_relaxed); }
 
     bool grpc = false;
     std::string method;  // HTTP's
@@ -39,6 +43,9 @@ public:
     virtual void finish(int code, std::string_view message) = 0;
     // HTTP: the whole answer.
     virtual void respond(int status, std::vector<std::pair<std::string, std::string>> fields, std::string_view content) = 0;
+
+private:
+    std::atomic<size_t>& count_;
 };
 
 class ColdQueue {

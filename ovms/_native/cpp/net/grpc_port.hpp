@@ -1,17 +1,15 @@
 // A port that speaks gRPC: what its calls have in common.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <utility>
 
-#include "cold_calls.hpp"
-#include "data_plane.hpp"
-#include "http2_session.hpp"
-#include "port.hpp"
-#include "scheduler.hpp"
+#include "call_port.hpp"
 
 namespace ovms::net {
 
@@ -23,20 +21,16 @@ struct GrpcSettings {
     std::unordered_set<std::string> cold_paths;  // the calls that Python answers
 };
 
-class GrpcPort final : public Port, public Http2Session::Streams {
+class GrpcPort final : public CallPort {
 public:
     GrpcPort(const DataPlane& plane, Scheduler& scheduler, ColdQueue& cold, GrpcSettings settings)
-        : plane(plane), scheduler(scheduler), cold(cold), settings(std::move(settings)) {}
+        : CallPort(plane, scheduler, cold), settings(std::move(settings)) {}
 
     std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) override;
     uint64_t patience() const override { return 20'000; }
     std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) override;
 
-    const DataPlane& plane;
-    Scheduler& scheduler;
-    ColdQueue& cold;
     const GrpcSettings settings;
-    std::atomic<size_t> cold_calls{0};  // that Python has, or will get
 };
 
 }  // namespace ovms::net

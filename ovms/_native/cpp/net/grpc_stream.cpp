@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <new>
-#include <thread>
+#include <utility>
 
 #include "grpc_text.hpp"
 #include "tensor_offset.hpp"
@@ -18,18 +17,8 @@ constexpr auto kPredictPath = "/tensorflow.serving.PredictionService/Predict"sv;
 constexpr auto kContentType = "application/grpc"sv;
 constexpr auto kEncodings = "identity,deflate,gzip"sv;
 
-// What an I/O thread computes itself. Handing a call to another thread and back costs some 20 us: longer runs are worth it
-// when others wait, or when they would keep the thread from its connections.
-constexpr auto kLongestAlone = std::chrono::microseconds(200);
-constexpr auto kLongestAmongOthers = std::chrono::microseconds(100);
-
 constexpr size_t kLargeContent = 64 << 10;  // from here on an aligned tensor is not copied
-constexpr size_t kLeastPacked = 1024;       // bytes up to which an answer is not worth compressing
-constexpr size_t kMostPackedHere = 32 << 10;  // bytes that an I/O thread packs or unpacks itself, which takes some 100 us
 constexpr size_t kLongestPath = 256;        // bytes of a path that are worth keeping
-constexpr size_t kMostCold = 16'384;        // calls that Python may have at a time, open watches of health among them
-
-constexpr auto kLookForMemory = std::chrono::milliseconds(10);
 
 constexpr int kInternal = static_cast<int>(Code::kInternal);
 constexpr int kUnimplemented = 12;
@@ -38,11 +27,9 @@ constexpr int kResourceExhausted = static_cast<int>(Code::kResourceExhausted);
 // A gRPC call that has gone to Python.
 class GrpcColdCall final : public ColdCall {
 public:
-    GrpcColdCall(std::shared_ptr<GrpcStream> stream, std::atomic<size_t>& count) : stream_(std::move(stream)), count_(count) {
+    GrpcColdCall(std::shared_ptr<GrpcStream> stream, std::atomic<size_t>& count) : ColdCall(count), stream_(std::move(stream)) {
         grpc = true;
-        count_.fetch_add(1, std::memory_order_relaxed);
     }
-    ~GrpcColdCall() override { count_.fetch_sub(1, std::memory_order_relaxed); }
 
     bool gone() const override { return stream_->left(); }
     void send(std::string_view message) override {
@@ -58,7 +45,6 @@ public:
 
 private:
     const std::shared_ptr<GrpcStream> stream_;
-    std::atomic<size_t>& count_;
 };
 
 }  // namespace
@@ -139,110 +125,36 @@ void GrpcStream::run() {
     ticks_.whole = request_ended_at();
     if (prefix_size_ < kPrefix || body_.size() < expected_)
         return finish(kInternal, prefix_size_ == 0 ? "the call has no message" : "the call's message is cut off");
-    if (prefix_[0] == 0) return go_on();
-    // A few bytes can become many: what takes long is for another thread.
-    if (body_.size() <= kMostPackedHere && unpack_message(kMostPackedHere)) return unpacked(unpacked_);
-    if (!queue(Work::kUnpack)) finish(kResourceExhausted, "too many messages wait to be unpacked");
+    if (prefix_[0] == 0) packing_ = Packing::kNone;
+    unpack_message();
 }
 
-// False: the message has more bytes than the limit, though not more than any may have.
-bool GrpcStream::unpack_message(size_t limit) {
-    const size_t most = port_.settings.max_message;
-    Body unpacked;
-    unpacked_ = unpack(packing_, body_.data(), body_.size(), std::min(limit, most), unpacked, why_);
-    if (unpacked_ == Unpacked::kOk) body_ = std::move(unpacked);
-    return unpacked_ != Unpacked::kTooLarge || limit >= most;
-}
-
-void GrpcStream::unpacked(Unpacked result) {
+void GrpcStream::on_unpacked(Unpacked result) {
     switch (result) {
-        case Unpacked::kOk: return go_on();
+        case Unpacked::kOk: break;
         case Unpacked::kTooLarge:
             return finish(kResourceExhausted,
                           "Received message larger than max (" + std::to_string(port_.settings.max_message) + ") once unpacked");
         case Unpacked::kOutOfMemory: return finish(kResourceExhausted, "out of memory");
         case Unpacked::kMalformed: return finish(kInternal, "the message cannot be unpacked: " + why_);
     }
+    if (route_ == Route::kCold) return pass_to_python();
+    if (port_.draining() && session_.refuses()) return finish(static_cast<int>(Code::kUnavailable), "the server is stopping");
+    predict(true, session_.more_ready());
 }
 
-void GrpcStream::go_on() {
-    if (route_ == Route::kCold) pass_to_python();
-    else predict();
+void GrpcStream::on_crowded() { finish(kResourceExhausted, "too many messages wait to be unpacked"); }
+
+void GrpcStream::on_late() {
+    finish(static_cast<int>(Code::kDeadlineExceeded), "the call's turn did not come within its deadline");
 }
 
-void GrpcStream::predict() {
-    if (port_.draining() && session_.refuses()) {
-        finish(static_cast<int>(Code::kUnavailable), "the server is stopping");
-        return;
-    }
-    Caller caller;
-    caller.deadline = deadline_;
-    caller.inline_only = true;
-    caller.longest_run = session_.more_ready() ? kLongestAmongOthers : kLongestAlone;
-    caller.model = &model;
-    caller.run = &run_;
-    const Status status = port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(), port_.settings.predict,
-                                                        caller, computed_.sink(), nullptr);
-    if (status.code != Code::kPostponed) return predicted(status);
-    if (!queue(Work::kPredict)) predicted(queue_is_full(*model, model->pool().max_queue()));
+Status GrpcStream::predict_now(const Caller& caller) {
+    return port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(), port_.settings.predict, caller,
+                                         computed_.sink(), nullptr);
 }
 
-// Has another thread do something for the call, before its deadline; false if as many calls wait as may.
-bool GrpcStream::queue(Work work) {
-    const std::shared_ptr<GrpcStream> me = self();
-    if (deadline_ != Deadline::max())
-        alarm_ = connection_->loop().at(deadline_, [me] { me->connection_->attempt([&] { me->out_of_time(); }); });
-    work_ = work;
-    queued_ = port_.scheduler.submit(me);
-    if (!queued_) connection_->loop().forget(alarm_);
-    return queued_;
-}
-
-void GrpcStream::compute() {
-    const Work work = work_;
-    try {
-        if (work == Work::kUnpack) {
-            unpack_message(port_.settings.max_message);
-        } else if (work == Work::kPredict) {
-            Caller caller;
-            caller.deadline = deadline_;
-            caller.left = &left_;
-            caller.model = &model;
-            caller.run = &run_;
-            status_ = port_.plane.predict_tfs_proto(*port_.plane.registry, body_.data(), body_.size(), port_.settings.predict, caller,
-                                                    computed_.sink(), nullptr);
-        }
-        if (work != Work::kUnpack && status_.ok()) pack_answer();
-    } catch (const std::bad_alloc&) {
-        unpacked_ = Unpacked::kOutOfMemory;
-        status_ = {Code::kResourceExhausted, "out of memory"};
-    }
-    while (true) {
-        try {
-            return post([work](GrpcStream& me) { me.computed(work); });
-        } catch (const std::bad_alloc&) {
-            // The client waits to be told, for which there has to be memory some time.
-            std::this_thread::sleep_for(kLookForMemory);
-        }
-    }
-}
-
-void GrpcStream::computed(Work work) {
-    queued_ = false;
-    connection_->loop().forget(alarm_);
-    if (work != Work::kUnpack) predicted(status_);
-    else if (!gone()) unpacked(unpacked_);
-}
-
-void GrpcStream::out_of_time() {
-    if (!queued_ || !port_.scheduler.withdraw(*this)) return;  // else it is about to find out by itself
-    queued_ = false;
-    if (work_ == Work::kPredict) predicted(none_became_free(*model));
-    else finish(static_cast<int>(Code::kDeadlineExceeded), "the call's turn did not come within its deadline");
-    send();
-}
-
-void GrpcStream::predicted(const Status& status) {
+void GrpcStream::on_predicted() {
     if (ticks_.done == 0) {
         body_.clear();
         ticks_.infer = run_.began;
@@ -250,29 +162,29 @@ void GrpcStream::predicted(const Status& status) {
         ticks_.done = 1;
         if (port_.settings.metrics) {
             ticks_.done = ticks_now();
-            connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status.number(), ticks_);
+            connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status_.number(), ticks_);
         }
         model = {};
     }
-    if (!status.ok()) return finish(status.number(), status.message);
-    if (wants_packed() && !packed_ && !gone()) {
-        if (computed_.size() <= kMostPackedHere) pack_answer();
-        else if (work_ != Work::kPack && queue(Work::kPack)) return;
-    }
+    if (!status_.ok()) return finish(status_.number(), status_.message);
+    if (!gone() && packs_elsewhere(computed_.size())) return;
     send_message(std::move(computed_), packed_);
     finish(0, {});
 }
 
 // Whoever packs its requests gets packed answers; for all others latency counts.
+bool GrpcStream::wants_packed() const {
+    return answers_packed() && !packed_ && status_.ok() && computed_.size() > kLeastPacked;
+}
+
 void GrpcStream::pack_answer() {
-    if (!wants_packed() || computed_.size() <= kLeastPacked) return;
     Answer smaller;
     packed_ = pack_gzip(computed_.text(), smaller);
     if (packed_) computed_ = std::move(smaller);
 }
 
 void GrpcStream::pass_to_python() {
-    if (port_.cold_calls.load(std::memory_order_relaxed) >= kMostCold)
+    if (port_.python_is_full())
         return finish(kResourceExhausted, "too many calls wait for their answers");
     auto call = std::make_shared<GrpcColdCall>(self(), port_.cold_calls);
     call->path = path_.empty() ? std::string(kPredictPath) : path_;
@@ -328,7 +240,7 @@ void GrpcStream::finish(int code, std::string_view text) {
 void GrpcStream::submit_head() {
     if (head_sent_) return;
     head_sent_ = true;
-    if (wants_packed())
+    if (answers_packed())
         submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-encoding", "gzip"}, {"grpc-accept-encoding", kEncodings}}, false);
     else
         submit({{":status", "200"}, {"content-type", kContentType}, {"grpc-accept-encoding", kEncodings}}, false);
@@ -360,15 +272,7 @@ Http2Stream::Chunk GrpcStream::produce(size_t most) {
 void GrpcStream::on_close() {
     session_.count_answers(-counted_);
     counted_ = 0;
-    left_.store(true, std::memory_order_relaxed);
-    if (queued_) {
-        connection_->loop().forget(alarm_);
-        if (port_.scheduler.withdraw(*this)) queued_ = false;
-    }
-    if (!queued_) {  // else another thread reads it
-        body_.clear();
-        model = {};
-    }
+    leave();
     if (cold_ != nullptr) {
         const std::shared_ptr<ColdCall> call = std::move(cold_);  // which holds this stream
         if (!finished_) port_.cold.push({call, true});

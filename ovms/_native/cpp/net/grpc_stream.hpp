@@ -2,8 +2,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,19 +9,20 @@
 #include <string_view>
 #include <vector>
 
-#include "../ticks.hpp"
 #include "answer.hpp"
-#include "body.hpp"
+#include "call.hpp"
 #include "grpc_port.hpp"
 #include "http2_session.hpp"
 #include "packing.hpp"
-#include "scheduler.hpp"
 
 namespace ovms::net {
 
-class GrpcStream final : public Http2Stream, public Job {
+class GrpcStream final : public Http2Stream, public Call {
 public:
-    GrpcStream(Http2Session& session, int32_t id, GrpcPort& port) : Http2Stream(session, id), port_(port) { ticks_.first = port.settings.metrics ? ticks_now() : 0; }
+    GrpcStream(Http2Session& session, int32_t id, GrpcPort& port)
+        : Http2Stream(session, id), Call(port.scheduler, port.settings.max_message), port_(port) {
+        ticks_.first = port.settings.metrics ? ticks_now() : 0;
+    }
 
     // False: the process holds too much for one call more.
     bool hold() { return held_.grow(kBytes); }
@@ -33,10 +32,7 @@ public:
     void on_data(const uint8_t* data, size_t size) override;
     void run() override;
     void on_close() override;
-    void compute() override;
 
-    // Whether the client has gone; from any thread.
-    bool left() const { return left_.load(std::memory_order_relaxed); }
     // Runs something on the loop's thread, and has what it answers leave; from any thread.
     template <class Do>
     void post(Do act) {
@@ -53,26 +49,28 @@ public:
     void finish(int code, std::string_view text);
 
 private:
-    // What another thread does for the call.
-    enum class Work : uint8_t { kUnpack, kPredict, kPack };
-
     static constexpr size_t kBytes = 2048;  // what a call takes besides its message, nghttp2's part included
     static constexpr size_t kPrefix = 5;  // of a message: whether it is compressed, its length in four bytes
 
     Chunk produce(size_t most) override;
     void begin_message();
-    bool unpack_message(size_t limit);
-    void unpacked(Unpacked result);
-    void go_on();
-    void predict();
-    void predicted(const Status& status);
-    bool wants_packed() const { return prefix_[0] == 1 && takes_gzip_; }
-    void pack_answer();
-    bool queue(Work work);
-    void computed(Work work);
+    bool answers_packed() const { return prefix_[0] == 1 && takes_gzip_; }
     void pass_to_python();
     void submit_head();
-    void out_of_time();
+
+    std::shared_ptr<Call> shared_call() override { return self(); }
+    Connection& connection() override { return *connection_; }
+    bool client_has_gone() const override { return gone(); }
+    Status predict_now(const Caller& caller) override;
+    void set_result(Status status) override { status_ = std::move(status); }
+    void set_out_of_memory() noexcept override { status_.code = Code::kResourceExhausted; }
+    bool wants_packed() const override;
+    void pack_answer() override;
+    void on_unpacked(Unpacked result) override;
+    void on_predicted() override;
+    void on_late() override;
+    void on_crowded() override;
+    void send_answer() override { send(); }
     std::shared_ptr<GrpcStream> self() { return std::static_pointer_cast<GrpcStream>(shared_from_this()); }
 
     GrpcPort& port_;
@@ -85,30 +83,18 @@ private:
     bool timeout_is_malformed_ = false;
     bool takes_gzip_ = false;
     bool encoding_is_known_ = true;
-    Packing packing_ = Packing::kNone;
     std::string path_;  // of a cold call, or of none
-    Deadline deadline_ = Deadline::max();
 
     // Of the message
     std::array<uint8_t, kPrefix> prefix_{};
     size_t prefix_size_ = 0;
     size_t expected_ = 0;
     bool began_ = false;  // body_ has memory
-    Body body_;
 
-    // Of the work; while it is queued, the body, what was computed and these belong to the thread that does it
-    std::atomic<bool> left_{false};
-    bool queued_ = false;  // with the scheduler, and so with a deadline
-    Work work_ = Work::kPredict;
-    Unpacked unpacked_ = Unpacked::kOk;
-    std::string why_;  // it could not be unpacked
+    // Of the work
     Status status_;
     bool packed_ = false;  // computed_
-    IoLoop::DeadlineKey alarm_{};
-    CallTicks ticks_{};
-    RunTicks run_{};
     std::shared_ptr<ColdCall> cold_;
-    Answer computed_;
 
     // Of the answer
     std::vector<Answer> messages_;

@@ -1,11 +1,8 @@
 #include "rest_call.hpp"
 
 #include <algorithm>
-#include <new>
-#include <thread>
 #include <utility>
 
-#include "../ticks.hpp"
 #include "rest_text.hpp"
 
 namespace ovms::net {
@@ -13,16 +10,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-// As gRPC's.
-constexpr auto kLongestAlone = std::chrono::microseconds(200);
-constexpr auto kLongestAmongOthers = std::chrono::microseconds(100);
-constexpr size_t kMostPackedHere = 32 << 10;
-constexpr size_t kMostCold = 16'384;
-constexpr auto kLookForMemory = std::chrono::milliseconds(10);
-
 constexpr size_t kLargeJson = 64 << 10;      // from here on a body is read, and an answer written, by another thread
-constexpr size_t kLeastPacked = 1024;        // bytes up to which an answer is not worth compressing
-constexpr size_t kMostUnpacked = 100 << 20;  // that a packed body may unpack to: its sender has to send only a thousandth
 constexpr size_t kFieldBytes = 64;           // that a header takes besides its text
 
 constexpr auto kStopping = "the server is stopping"sv;
@@ -30,10 +18,7 @@ constexpr auto kStopping = "the server is stopping"sv;
 // A request that has gone to Python.
 class RestColdCall final : public ColdCall {
 public:
-    RestColdCall(std::shared_ptr<RestCall> call, std::atomic<size_t>& count) : call_(std::move(call)), count_(count) {
-        count_.fetch_add(1, std::memory_order_relaxed);
-    }
-    ~RestColdCall() override { count_.fetch_sub(1, std::memory_order_relaxed); }
+    RestColdCall(std::shared_ptr<RestCall> call, std::atomic<size_t>& count) : ColdCall(count), call_(std::move(call)) {}
 
     bool gone() const override { return call_->left(); }
     void send(std::string_view) override {}
@@ -55,7 +40,6 @@ public:
 
 private:
     const std::shared_ptr<RestCall> call_;
-    std::atomic<size_t>& count_;
 };
 
 std::string too_large(size_t limit) {
@@ -79,9 +63,8 @@ RestAnswer RestAnswer::error(int status, std::string_view message) {
 }
 
 void RestCall::begin(Client& client, std::string_view method, std::string_view target, uint64_t first) {
+    renew();
     client_ = &client;
-    ticks_ = {};
-    run_ = {};
     ticks_.first = first;
     code_ = -1;
     method_ = method;
@@ -95,8 +78,6 @@ void RestCall::begin(Client& client, std::string_view method, std::string_view t
     headers_.clear();
     header_bytes_ = 0;
     held_.release();
-    packing_ = Packing::kNone;
-    deadline_ = Deadline::max();
 }
 
 void RestCall::on_header(std::string_view name, std::string_view value) {
@@ -182,50 +163,31 @@ void RestCall::on_body_end(bool others) {
     if (has_timeout_) deadline_ = Clock::now() + timeout_;
     else if (port_.settings.timeout_seconds > 0) deadline_ = deadline_after(port_.settings.timeout_seconds);
     parse_packing(encoding_, packing_);
-    if (packing_ == Packing::kNone) return predict();
-    // A few bytes can become many: what takes long is for another thread.
-    if (body_.size() <= kMostPackedHere && unpack_body(kMostPackedHere)) return unpacked(unpacked_);
-    if (!queue(Work::kUnpack)) fail(http_status(Code::kResourceExhausted), "too many requests wait to be unpacked"sv);
+    unpack_message();
 }
 
-// False: the body has more bytes than the limit, though not more than any may have.
-bool RestCall::unpack_body(size_t limit) {
-    const size_t most = std::min(port_.settings.max_body, kMostUnpacked);
-    Body unpacked;
-    unpacked_ = unpack(packing_, body_.data(), body_.size(), std::min(limit, most), unpacked, why_);
-    if (unpacked_ == Unpacked::kOk) body_ = std::move(unpacked);
-    return unpacked_ != Unpacked::kTooLarge || limit >= most;
+void RestCall::on_crowded() { fail(http_status(Code::kResourceExhausted), "too many requests wait to be unpacked"sv); }
+
+void RestCall::on_late() {
+    fail(http_status(Code::kDeadlineExceeded), "the call's turn did not come within its deadline"sv);
 }
 
-void RestCall::unpacked(Unpacked result) {
+void RestCall::on_unpacked(Unpacked result) {
     switch (result) {
-        case Unpacked::kOk: return predict();
+        case Unpacked::kOk: return predict(!answers_are_large_ && body_.size() <= kLargeJson, others_);
         case Unpacked::kTooLarge: return fail(413, too_large(std::min(port_.settings.max_body, kMostUnpacked)));
         case Unpacked::kOutOfMemory: return fail(http_status(Code::kResourceExhausted), "out of memory"sv);
         case Unpacked::kMalformed: return fail(400, "the body is not " + lowered(trimmed(encoding_)) + ": " + why_);
     }
 }
 
-void RestCall::predict() {
-    Caller caller;
-    caller.deadline = deadline_;
-    caller.inline_only = true;
-    if (!answers_are_large_ && body_.size() <= kLargeJson) caller.longest_run = others_ ? kLongestAmongOthers : kLongestAlone;
-    caller.model = &model;
-    caller.run = &run_;
-    const Status status = compute_now(caller);
-    if (status.code == Code::kPostponed && queue(Work::kPredict)) return;
-    set_result(status.code == Code::kPostponed ? queue_is_full(*model, model->pool().max_queue()) : status);
-    predicted();
-}
-
-Status RestCall::compute_now(const Caller& caller) {
+Status RestCall::predict_now(const Caller& caller) {
     static constexpr uint8_t kNothing = 0;  // the reader wants a zero behind the text
     const uint8_t* const data = body_.size() == 0 ? &kNothing : body_.data();
     return port_.plane.predict_tfs_json(*port_.plane.registry, route_.key, data, body_.size(), caller, computed_.sink(), nullptr);
 }
 
-void RestCall::set_result(const Status& status) {
+void RestCall::set_result(Status status) {
     code_ = status.number();
     if (status.ok()) {
         answer_ = {};
@@ -235,66 +197,10 @@ void RestCall::set_result(const Status& status) {
     }
 }
 
-// Has another thread do something for the call, before its deadline; false if as many calls wait as may.
-bool RestCall::queue(Work work) {
-    const auto me = shared_from_this();
-    work_ = work;
-    if (deadline_ != Deadline::max()) {
-        alarmed_ = true;
-        alarm_ = connection_->loop().at(deadline_, [me] {
-            me->alarmed_ = false;
-            me->connection_->attempt([&] { me->out_of_time(); });
-        });
-    }
-    queued_ = port_.scheduler.submit(me);
-    if (!queued_) forget_alarm();
-    return queued_;
-}
-
-void RestCall::compute() {
-    const Work work = work_;
-    try {
-        if (work == Work::kUnpack) {
-            unpack_body(SIZE_MAX);
-        } else if (work == Work::kPredict) {
-            Caller caller;
-            caller.deadline = deadline_;
-            caller.left = &left_;
-            caller.model = &model;
-            caller.run = &run_;
-            set_result(compute_now(caller));
-        }
-        if (work != Work::kUnpack) pack_answer();
-    } catch (const std::bad_alloc&) {
-        unpacked_ = Unpacked::kOutOfMemory;
-        answer_ = {};
-        answer_.status = http_status(Code::kResourceExhausted);
-        code_ = static_cast<int>(Code::kResourceExhausted);
-    }
-    while (true) {
-        try {
-            connection_->loop().post([me = shared_from_this(), work] { me->connection_->attempt([&] { me->computed(work); }); });
-            return;
-        } catch (const std::bad_alloc&) {
-            // The client waits to be told, for which there has to be memory some time.
-            std::this_thread::sleep_for(kLookForMemory);
-        }
-    }
-}
-
-void RestCall::computed(Work work) {
-    queued_ = false;
-    forget_alarm();
-    if (work == Work::kUnpack && client_ != nullptr) return unpacked(unpacked_);
-    if (work != Work::kUnpack) predicted();
-}
-
-void RestCall::out_of_time() {
-    if (!queued_ || !port_.scheduler.withdraw(*this)) return;  // else it is about to find out by itself
-    queued_ = false;
-    if (work_ != Work::kPredict) return fail(http_status(Code::kDeadlineExceeded), "the call's turn did not come within its deadline"sv);
-    set_result(none_became_free(*model));
-    predicted();
+void RestCall::set_out_of_memory() noexcept {
+    answer_ = {};
+    answer_.status = http_status(Code::kResourceExhausted);
+    code_ = static_cast<int>(Code::kResourceExhausted);
 }
 
 bool RestCall::wants_packed() const {
@@ -303,7 +209,6 @@ bool RestCall::wants_packed() const {
 }
 
 void RestCall::pack_answer() {
-    if (!wants_packed()) return;
     const Packing wanted = answer_packing(accepted_);
     if (Answer smaller; pack(wanted, answer_.content.text(), smaller)) {
         answer_.packing = wanted;
@@ -312,17 +217,14 @@ void RestCall::pack_answer() {
 }
 
 // There is an answer, which may have to be packed.
-void RestCall::predicted() {
+void RestCall::on_predicted() {
     if (ticks_.done == 0) {
         answers_are_large_ = answer_.content.size() > kLargeJson;
         body_.clear();
         count();
         model = {};
     }
-    if (client_ != nullptr && wants_packed()) {
-        if (answer_.content.size() <= kMostPackedHere) pack_answer();
-        else if (work_ != Work::kPack && queue(Work::kPack)) return;
-    }
+    if (client_ != nullptr && packs_elsewhere(answer_.content.size())) return;
     finish();
 }
 
@@ -386,7 +288,7 @@ void RestCall::respond(const std::shared_ptr<RestAnswer>& answer) {
 }
 
 void RestCall::pass_to_python(std::string trouble) {
-    if (port_.cold_calls.load(std::memory_order_relaxed) >= kMostCold)
+    if (port_.python_is_full())
         return fail(http_status(Code::kResourceExhausted), "too many requests wait for their answers"sv);
     auto call = std::make_shared<RestColdCall>(shared_from_this(), port_.cold_calls);
     call->method = method_;
@@ -402,17 +304,7 @@ void RestCall::pass_to_python(std::string trouble) {
 
 void RestCall::leave() {
     client_ = nullptr;
-    left_.store(true, std::memory_order_relaxed);
-    forget_alarm();
-    if (queued_ && port_.scheduler.withdraw(*this)) queued_ = false;
-    if (queued_) return;  // another thread reads it
-    body_.clear();
-    model = {};
-}
-
-void RestCall::forget_alarm() {
-    if (alarmed_) connection_->loop().forget(alarm_);
-    alarmed_ = false;
+    Call::leave();
 }
 
 }  // namespace ovms::net

@@ -2,7 +2,7 @@
 // other pages: those are answered there.
 #pragma once
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -14,15 +14,12 @@
 #include <vector>
 
 #include "answer.hpp"
-#include "body.hpp"
+#include "call.hpp"
 #include "connection.hpp"
 #include "held_bytes.hpp"
-#include "io_loop.hpp"
-#include "metrics.hpp"
 #include "packing.hpp"
 #include "rest_port.hpp"
 #include "rest_route.hpp"
-#include "scheduler.hpp"
 
 namespace ovms::net {
 
@@ -43,7 +40,7 @@ struct RestAnswer {
     static RestAnswer error(int status, std::string_view message);
 };
 
-class RestCall final : public Job, public std::enable_shared_from_this<RestCall> {
+class RestCall final : public Call, public std::enable_shared_from_this<RestCall> {
 public:
     // Who brings the request, and takes the answer.
     class Client {
@@ -56,7 +53,8 @@ public:
         virtual std::string_view protocol() const = 0;
     };
 
-    RestCall(RestPort& port, Connection& connection) : port_(port), connection_(connection.shared_from_this()) {}
+    RestCall(RestPort& port, Connection& connection)
+        : Call(port.scheduler, std::min(port.settings.max_body, kMostUnpacked)), port_(port), connection_(connection.shared_from_this()) {}
 
     // The calls that follow are for the connection's thread, in this order. client stays until leave, or the answer; first:
     // when the request's first byte came, in ticks.
@@ -77,34 +75,31 @@ public:
 
     size_t body_size() const { return body_.size(); }
 
-    // From any thread: whether the client has gone, and Python's answer.
-    bool left() const { return left_.load(std::memory_order_relaxed); }
+    // From any thread: Python's answer.
     void respond(const std::shared_ptr<RestAnswer>& answer);
 
-    void compute() override;
-
 private:
-    // What another thread does for the call.
-    enum class Work : uint8_t { kUnpack, kPredict, kPack };
+    static constexpr size_t kMostUnpacked = 100 << 20;  // a packed body's sender has to send only a thousandth of that
 
     bool is_refused(RestAnswer& why) const;
     void fail(int status, std::string_view message);
     void pass_to_python(std::string trouble);
-    bool unpack_body(size_t limit);
-    void unpacked(Unpacked result);
-    void predict();
-    Status compute_now(const Caller& caller);
-    void set_result(const Status& status);
-    bool wants_packed() const;
-    void pack_answer();
-    void predicted();
-    bool queue(Work work);
-    void computed(Work work);
-    void out_of_time();
-    void forget_alarm();
     void finish();
     void count();
     std::string_view page() const;
+
+    std::shared_ptr<Call> shared_call() override { return shared_from_this(); }
+    Connection& connection() override { return *connection_; }
+    bool client_has_gone() const override { return client_ == nullptr; }
+    Status predict_now(const Caller& caller) override;
+    void set_result(Status status) override;
+    void set_out_of_memory() noexcept override;
+    bool wants_packed() const override;
+    void pack_answer() override;
+    void on_unpacked(Unpacked result) override;
+    void on_predicted() override;
+    void on_late() override;
+    void on_crowded() override;
 
     RestPort& port_;
     const std::shared_ptr<Connection> connection_;
@@ -127,24 +122,11 @@ private:
     HeldBytes held_;        // by these
     std::optional<uint64_t> length_;
 
-    // Of the work; while it is queued, the body, what was computed and these belong to the thread that does it
-    Packing packing_ = Packing::kNone;  // of the body, until it is unpacked
-    Body body_;
+    // Of the work
     bool began_ = false;  // body_ has memory
     bool others_ = false;
-    Deadline deadline_ = Deadline::max();
-    std::atomic<bool> left_{false};
-    bool queued_ = false;  // with the scheduler
-    bool alarmed_ = false;
     bool answers_are_large_ = false;  // the last one was: outlives the request
-    Work work_ = Work::kPredict;
-    Unpacked unpacked_ = Unpacked::kOk;
-    std::string why_;  // it could not be unpacked
-    IoLoop::DeadlineKey alarm_{};
-    CallTicks ticks_{};
-    RunTicks run_{};
     int code_ = -1;    // the prediction's; -1: there was none
-    Answer computed_;
     RestAnswer answer_;
 };
 

@@ -1,17 +1,12 @@
 // A port that speaks REST, over HTTP/1.1 and over HTTP/2 with prior knowledge: what its requests have in common.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
 
-#include "cold_calls.hpp"
-#include "data_plane.hpp"
-#include "http2_session.hpp"
-#include "port.hpp"
-#include "scheduler.hpp"
+#include "call_port.hpp"
 
 namespace ovms::net {
 
@@ -25,12 +20,12 @@ struct RestSettings {
     bool vary_origin = false;           // answers depend on the Origin
 };
 
-class RestPort final : public Port, public Http2Session::Streams {
+class RestPort final : public CallPort {
 public:
     static constexpr size_t kMebibyte = size_t{1} << 20;
 
     RestPort(const DataPlane& plane, Scheduler& scheduler, ColdQueue& cold, const RestSettings& settings)
-        : plane(plane), scheduler(scheduler), cold(cold), settings(settings) {}
+        : CallPort(plane, scheduler, cold), settings(settings) {}
 
     std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) override;
     std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) override;
@@ -38,11 +33,7 @@ public:
     uint64_t time_to_take(size_t bytes) const override;
     bool answers_the_last() const override { return true; }
 
-    const DataPlane& plane;
-    Scheduler& scheduler;
-    ColdQueue& cold;
     const RestSettings settings;
-    std::atomic<size_t> cold_calls{0};  // that Python has, or will get
 };
 
 }  // namespace ovms::net
