@@ -105,6 +105,12 @@ def large_outputs(root: Path, size: int = 20_001, name: str = "large", version: 
     return _save(outputs, [x], root, name, version)
 
 
+def echo_and_add(size: int, root: Path, name: str = "echo", version: int = 1) -> Path:
+    """``x`` f32 ``[1,size]``; outputs ``x``, the input itself, and ``y`` = x + 1."""
+    x = _input("x", "f32", [1, size])
+    return _save([("x", x), ("y", ops.add(x, _f32(1)))], [x], root, name, version)
+
+
 def add(value: float, root: Path, name: str = "add", version: int = 1) -> Path:
     """``y = x + value``, f32 ``[-1,10]`` both: versions of one model that can be told apart."""
     x = _input("x", "f32", [-1, 10])

@@ -118,6 +118,18 @@ def test_every_client_gets_its_own_values(server: Server) -> None:
 
 
 @NATIVE_ONLY
+def test_an_output_that_is_an_input_itself(tmp_path: Path) -> None:
+    """Alone and beside one that is computed: OpenVINO has one port for both."""
+    for folder in (synthetic.identity("f32", [1, SIZE], tmp_path), synthetic.echo_and_add(SIZE, tmp_path)):
+        with serving(folder, *EXACT) as server, Stubs(server.address) as stubs:
+            for seed in range(5):
+                x = values(seed)
+                answer = stubs.prediction.Predict(request(folder.name, x=x), timeout=PATIENCE)
+                for name, tensor in answer.outputs.items():
+                    np.testing.assert_array_equal(array_of(tensor), {"x": x, "y": x + 1}[name], err_msg=name)
+
+
+@NATIVE_ONLY
 def test_both_engines_send_the_same_bytes(folder: Path) -> None:
     messages = [request("large", x=values(seed)).SerializeToString() for seed in (1, 2)]
     answers = []

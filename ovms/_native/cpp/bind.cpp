@@ -63,20 +63,31 @@ Status with_name(const Signature& signature, size_t input, Status status) {
     return status;
 }
 
-// What the request was last told to write to may be gone: every output is told anew, or has its own tensor back.
-enum : uint8_t { kOwn = 0, kForeign = 1, kJustPlaced = 2 };
-
 bool placeable(const OutputView& output) {
     const size_t element = info(output.dtype).size;
     return output.place != nullptr && output.count * element >= kSmallestPlaced && reinterpret_cast<uintptr_t>(output.place) % element == 0;
 }
 
+// An output that is one of the model's inputs, untouched, has that input's tensor, and no other: OpenVINO (2026.4.1) takes the
+// output's port for the input's, so that to set the output's tensor would replace the input.
+bool is_an_input(InferSlot& slot, size_t index) {
+    const ov::Tensor output = slot.request.get_output_tensor(index);
+    for (size_t input = 0; input < slot.own_inputs.size(); ++input) {
+        if (slot.own_inputs[input].get_element_type() == ov::element::string) continue;
+        if (slot.request.get_input_tensor(input).data() == output.data()) return true;
+    }
+    return false;
+}
+
 void place(const OutputView& output, size_t index, InferSlot& slot) {
-    if (!slot.own_outputs[index]) slot.own_outputs[index] = slot.request.get_output_tensor(index);
-    const ov::Tensor there(element_type(output.dtype), shape_of(output.dims), output.place);
-    slot.output_is_foreign[index] = kForeign;  // also if it cannot be set: whatever the request has then is not sure
-    slot.request.set_output_tensor(index, there);
-    slot.output_is_foreign[index] = kJustPlaced;
+    OutputMemory& memory = slot.output_memory[index];
+    if (memory == OutputMemory::kUntried) {
+        memory = is_an_input(slot, index) ? OutputMemory::kFixed : OutputMemory::kOwn;
+        if (memory == OutputMemory::kOwn) slot.own_outputs[index] = slot.request.get_output_tensor(index);
+    }
+    if (memory == OutputMemory::kFixed) return;
+    memory = OutputMemory::kPlaced;  // also if it cannot be set: whatever the request has then is not sure
+    slot.request.set_output_tensor(index, ov::Tensor(element_type(output.dtype), shape_of(output.dims), output.place));
 }
 
 }  // namespace
@@ -120,13 +131,16 @@ Status bind_input(const Signature& signature, size_t input, const CheckedInput& 
 }
 
 void bind_outputs(const std::vector<OutputView>& outputs, const std::vector<size_t>& order, InferSlot& slot) {
+    // What was placed for a call before has its own tensor back, unless it is placed again.
+    for (size_t index = 0; index < slot.output_memory.size(); ++index) {
+        if (slot.output_memory[index] != OutputMemory::kPlaced) continue;
+        const auto asked = std::find(order.begin(), order.end(), index);
+        if (asked != order.end() && !outputs.empty() && placeable(outputs[static_cast<size_t>(asked - order.begin())])) continue;
+        slot.request.set_output_tensor(index, slot.own_outputs[index]);
+        slot.output_memory[index] = OutputMemory::kOwn;
+    }
     for (size_t i = 0; i < outputs.size(); ++i)
         if (placeable(outputs[i])) place(outputs[i], order[i], slot);
-    for (size_t index = 0; index < slot.output_is_foreign.size(); ++index) {
-        uint8_t& state = slot.output_is_foreign[index];
-        if (state == kForeign) slot.request.set_output_tensor(index, slot.own_outputs[index]);
-        state = state == kJustPlaced ? kForeign : kOwn;
-    }
 }
 
 }  // namespace ovms

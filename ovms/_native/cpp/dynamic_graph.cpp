@@ -17,13 +17,13 @@ void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, 
     std::vector<uint8_t> foreign(inputs);
     const size_t outputs = compiled.outputs().size();
     std::vector<ov::Tensor> own_outputs(outputs);
-    std::vector<uint8_t> foreign_outputs(outputs);
+    std::vector<OutputMemory> output_memory(outputs, OutputMemory::kUntried);
     slot.request = std::move(request);  // from here on nothing fails: a slot is whole, or as it was
     slot.own_inputs = std::move(own);
     slot.string_bytes = std::move(string_bytes);
     slot.input_is_foreign = std::move(foreign);
     slot.own_outputs = std::move(own_outputs);
-    slot.output_is_foreign = std::move(foreign_outputs);
+    slot.output_memory = std::move(output_memory);
     slot.generation = generation;
 }
 

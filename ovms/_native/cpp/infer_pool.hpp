@@ -31,6 +31,14 @@ inline double seconds_left(Deadline deadline) {
 // After so many runs usual_run says something: it starts at zero and rises slowly.
 inline constexpr uint32_t kRunsToKnow = 16;
 
+// What an infer request writes an output to.
+enum class OutputMemory : uint8_t {
+    kUntried,  // its own tensor, as it was born with
+    kOwn,      // its own tensor
+    kPlaced,   // the memory of an answer, which may have gone since
+    kFixed,    // its own tensor; it takes no other
+};
+
 // One OpenVINO execution slot, with the tensors it was born with.
 struct InferSlot {
     ov::InferRequest request;
@@ -38,7 +46,7 @@ struct InferSlot {
     std::vector<uint64_t> string_bytes;     // by input: bytes of strings that own_inputs was given since it was made
     std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
     std::vector<ov::Tensor> own_outputs;    // empty until an output was first written elsewhere
-    std::vector<uint8_t> output_is_foreign;  // 1: the request writes into an answer's memory now, or that of a call before
+    std::vector<OutputMemory> output_memory;  // by output
     Clock::duration usual_run{0};           // how long its runs take, short ones counting most
     uint32_t runs = 0;                      // how many there were, up to kRunsToKnow
     uint32_t generation = 0;                // of the graph the request runs on, see DynamicGraph
