@@ -34,6 +34,12 @@ class StoredObject:
     crc32c: bytes | None = None
     """CRC-32C of the content, big endian, if the listing tells it."""
 
+    crc32: bytes | None = None
+    """CRC-32 of the content, big endian, if the store tells it."""
+
+    parts_md5: tuple[int, bytes] | None = None
+    """Bytes of a part (all but the last) and the MD5 of the parts' MD5s, if the store tells them."""
+
 
 @dataclass(frozen=True)
 class StoreOptions:
@@ -63,6 +69,11 @@ class ObjectStore(Protocol):
     """
 
     @property
+    def server(self) -> str:
+        """Tells the server from others of its kind: its URL, or empty for the cloud's own."""
+        ...
+
+    @property
     def credentials(self) -> str:
         """The kind of the credentials, such as "environment variables" or "anonymous". May ask the SDK."""
         ...
@@ -72,6 +83,10 @@ class ObjectStore(Protocol):
 
         RESOURCE_EXHAUSTED if there are more than ``most``.
         """
+        ...
+
+    def described(self, item: StoredObject) -> StoredObject:
+        """Return the object with what checksums of it the store tells; asks the store if the listing has none."""
         ...
 
     def open_range(self, item: StoredObject, start: int, length: int) -> AbstractContextManager[Iterator[bytes]]:
