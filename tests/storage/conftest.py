@@ -12,8 +12,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "client"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
 import servers
+import store_kinds
 from certificates import Certificates, make_certificates
 from faulty_proxy import FaultyProxy
+from gcs_accounts import GcsAccounts
 
 # What the SDKs read: nothing of a developer's may come into a test, least of all their keys.
 _READ_BY_SDKS = (
@@ -53,6 +55,18 @@ def swift(_no_clouds: None) -> Iterator[servers.S3Server]:
 def gcs(_no_clouds: None) -> Iterator[servers.GcsServer]:
     with servers.fake_gcs() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_accounts(gcs: servers.GcsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsAccounts]:
+    with GcsAccounts(gcs.url, tmp_path_factory.mktemp("keys")).running() as accounts:
+        yield accounts
+
+
+@pytest.fixture(scope="session", params=store_kinds.NAMES)
+def kind(request: pytest.FixtureRequest) -> store_kinds.StoreKind:
+    """Each kind of store in turn."""
+    return store_kinds.make_kind(request.param, request.getfixturevalue)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ BUCKET: Final = "models"
 """Bucket or container that every server has from its start."""
 
 PUBLIC: Final = "public"
-"""Another one, which anybody may list and read; SeaweedFS and Azurite have it."""
+"""Another one, which anybody may list and read; Swift does not have it."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +190,20 @@ def fake_gcs() -> Iterator[GcsServer]:
         with _running(command, lambda: _get(f"{url}/_internal/healthcheck"), Path(folder, "log")) as pid:
             client = storage.Client("test", AnonymousCredentials(), client_options={"api_endpoint": url})
             try:
-                client.create_bucket(BUCKET)
+                for bucket in (BUCKET, PUBLIC):
+                    client.create_bucket(bucket)
                 yield GcsServer(url, client, pid)
             finally:
                 client.close()
 
 
 @contextmanager
-def azurite() -> Iterator[AzureServer]:
-    """Azurite, Microsoft's emulator of Azure Storage, with one account."""
+def azurite(tls: tuple[str, str, str] | None = None) -> Iterator[AzureServer]:
+    """Azurite, Microsoft's emulator of Azure Storage, with one account.
+
+    With `tls`, the files of a certificate, its key and the CA, it speaks TLS and takes tokens of identities as well: it
+    looks at who issued them, for whom and until when, not at signatures.
+    """
     program = _program("azurite-blob", "npm install -g azurite@3.37.0", "it is installed with")
     try:
         from azure.storage.blob import BlobServiceClient
@@ -207,14 +212,17 @@ def azurite() -> Iterator[AzureServer]:
     account, key = "testacct", base64.b64encode(b"test" * 16).decode()
     with tempfile.TemporaryDirectory(prefix="azurite-") as folder:
         (port,) = free_ports(1)
-        url = f"http://127.0.0.1:{port}/{account}"
+        url = f"http{'s' if tls else ''}://127.0.0.1:{port}/{account}"
         command = [
             program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent",
             "--disableTelemetry", "--skipApiVersionCheck",
+            *(["--cert", tls[0], "--key", tls[1], "--oauth", "basic"] if tls else []),
         ]  # fmt: skip
         with (
             _running(command, lambda: _connect(port), Path(folder, "log"), AZURITE_ACCOUNTS=f"{account}:{key}") as pid,
-            BlobServiceClient(url, credential={"account_name": account, "account_key": key}) as client,
+            BlobServiceClient(
+                url, {"account_name": account, "account_key": key}, connection_verify=tls[2] if tls else True
+            ) as client,
         ):
             client.create_container(BUCKET)
             client.create_container(PUBLIC, public_access="container")
