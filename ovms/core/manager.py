@@ -23,8 +23,8 @@ from ovms.errors import Code, ServingError
 LOAD_THREADS: Final = "load"
 UNLOAD_THREADS: Final = "unload"
 
-NETWORK_LOAD_THREADS: Final = 256
-"""Loads that wait for a network cost a thread, and nothing else."""
+NETWORK_LOAD_THREADS: Final = 128
+"""A load that waits for a network costs a thread, and nothing else."""
 
 S = TypeVar("S", bound=Servable)
 

@@ -4,9 +4,11 @@ import hashlib
 import importlib
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from ovms.storage.object_store import StoredObject
+from ovms.storage.object_store import PartsChecksum, StoredObject
+
+NAMES: Final = {"md5": "MD5", "crc32": "CRC-32", "crc32c": "CRC-32C"}
 
 
 class Checksum(Protocol):
@@ -23,40 +25,42 @@ class Checksum(Protocol):
 def checksum_of(item: StoredObject) -> Checksum | None:
     """What to compute of an object's bytes; None if the store tells nothing that can be computed here.
 
-    Of several, that which costs least.
+    Of several, that which costs least: an MD5 takes as much time as half a fast network.
     """
-    if item.crc32 is not None:
-        return _Crc("CRC-32", item.crc32, lambda value, piece: zlib.crc32(piece, value))
-    if item.crc32c is not None and (crc32c := _crc32c()) is not None:
-        return _Crc("CRC-32C", item.crc32c, crc32c)
-    if item.md5 is not None:
-        return _Md5(item.md5)
-    return _PartsMd5(*item.parts_md5) if item.parts_md5 is not None else None
+    whole = {"crc32": item.crc32, "crc32c": item.crc32c, "md5": item.md5}
+    parts = {one.algorithm: one for one in item.of_parts}
+    for algorithms in (("crc32", "crc32c"), ("md5",)):
+        for algorithm in algorithms:
+            make = _maker(algorithm)
+            if make is None:
+                continue
+            if (expected := whole[algorithm]) is not None:
+                return _Whole(NAMES[algorithm], make, expected)
+            if told := parts.get(algorithm):
+                return _OfParts(make, told)
+    return None
 
 
-class _Md5:
-    name = "MD5"
-
-    def __init__(self, expected: bytes) -> None:
+class _Whole:
+    def __init__(self, name: str, make: "Callable[[], _Running]", expected: bytes) -> None:
+        self.name = name
+        self._running = make()
         self._expected = expected
-        self._hash = hashlib.md5(usedforsecurity=False)
 
     def update(self, piece: bytes) -> None:
-        self._hash.update(piece)
+        self._running.update(piece)
 
     def matches(self) -> bool:
-        return self._hash.digest() == self._expected
+        return self._running.digest() == self._expected
 
 
-class _PartsMd5:
-    name = "the MD5 of its parts' MD5s"
-
-    def __init__(self, part_size: int, expected: bytes) -> None:
-        self._part_size = part_size
-        self._expected = expected
-        self._parts = hashlib.md5(usedforsecurity=False)
-        self._part = hashlib.md5(usedforsecurity=False)
-        self._left = part_size
+class _OfParts:
+    def __init__(self, make: "Callable[[], _Running]", told: PartsChecksum) -> None:
+        self.name = f"{NAMES[told.algorithm]} of its parts"
+        self._make = make
+        self._told = told
+        self._parts, self._part = make(), make()
+        self._left = told.part_size
 
     def update(self, piece: bytes) -> None:
         rest = memoryview(piece)
@@ -69,34 +73,42 @@ class _PartsMd5:
                 self._end_part()
 
     def matches(self) -> bool:
-        if self._left < self._part_size:
+        if self._left < self._told.part_size:
             self._end_part()
-        return self._parts.digest() == self._expected
+        return self._parts.digest() == self._told.value
 
     def _end_part(self) -> None:
         self._parts.update(self._part.digest())
-        self._part = hashlib.md5(usedforsecurity=False)
-        self._left = self._part_size
+        self._part = self._make()
+        self._left = self._told.part_size
+
+
+class _Running(Protocol):
+    def update(self, piece: Any, /) -> None: ...
+    def digest(self) -> bytes: ...
 
 
 class _Crc:
-    def __init__(self, name: str, expected: bytes, extend: Callable[[int, bytes], int]) -> None:
-        self.name = name
-        self._expected = expected
+    def __init__(self, extend: Callable[[int, Any], int]) -> None:
         self._extend = extend
         self._value = 0
 
-    def update(self, piece: bytes) -> None:
+    def update(self, piece: Any, /) -> None:
         self._value = self._extend(self._value, piece)
 
-    def matches(self) -> bool:
-        return self._value.to_bytes(4, "big") == self._expected
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
 
 
-def _crc32c() -> Any:
-    """The function of the library that comes with Google's client, if it is there and not its slow stand-in."""
+def _maker(algorithm: str) -> Callable[[], _Running] | None:
+    if algorithm == "md5":
+        return lambda: hashlib.md5(usedforsecurity=False)
+    if algorithm == "crc32":
+        return lambda: _Crc(lambda value, piece: zlib.crc32(piece, value))
     try:
-        library = importlib.import_module("google_crc32c")
+        library = importlib.import_module("google_crc32c")  # comes with Google's client
     except ImportError:
         return None
-    return library.extend if library.implementation == "c" else None
+    if library.implementation != "c":  # its stand-in would take minutes
+        return None
+    return lambda: _Crc(lambda value, piece: library.extend(value, bytes(piece)))

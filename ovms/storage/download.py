@@ -5,7 +5,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,8 +34,34 @@ JOURNALS: Final = "journals"
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE: Final = 4
+"""Downloads of one bucket at a time; the others wait, and hold up those of no other bucket."""
+
+ALIVE_SECONDS: Final = 10.0
+"""Pause between two signs of life of a download that waits, for other servers that wait for it."""
+
 FindCopy = Callable[[str], "tuple[Path, FileRecord] | None"]
 """Object's id -> a file that is a copy of it already, and what is known of that."""
+
+
+class Turns:
+    """Lets a few downloads of each place go on at a time."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._places: dict[str, threading.BoundedSemaphore] = {}
+
+    @contextmanager
+    def of(self, place: str, folder: Path) -> Iterator[None]:
+        """Wait for a turn; ``folder`` shows meanwhile that somebody is there."""
+        with self._guard:
+            turn = self._places.setdefault(place, threading.BoundedSemaphore(AT_ONCE))
+        while not turn.acquire(timeout=ALIVE_SECONDS):
+            os.utime(folder)
+        try:
+            yield
+        finally:
+            turn.release()
 
 
 class Download:

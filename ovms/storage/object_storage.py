@@ -14,7 +14,7 @@ from ovms.errors import Code, ServingError
 from ovms.storage.base import READY_FILE, FoundVersion, NoVersionsError
 from ovms.storage.cache import Lease, ModelCache
 from ovms.storage.cache_manifest import FileRecord
-from ovms.storage.download import Download
+from ovms.storage.download import Download, Turns
 from ovms.storage.local import COMPANIONS, MODEL_SUFFIXES, SAVED_MODEL
 from ovms.storage.object_keys import Sorted, sort_objects
 from ovms.storage.object_store import ObjectStore, StoredObject
@@ -51,8 +51,9 @@ class ObjectStorage:
     version, one that holds ``saved_model.pb`` itself, or the key of one model file.
     """
 
-    def __init__(self, location: Location, store: ObjectStore, cache: ModelCache) -> None:
-        """Nothing is looked at yet."""
+    def __init__(self, location: Location, store: ObjectStore, cache: ModelCache, turns: Turns) -> None:
+        """``turns`` are shared by all storages. Nothing is looked at yet."""
+        self._turns = turns
         self.location = location
         self.store = store
         self._cache = cache
@@ -140,7 +141,8 @@ class ObjectStorage:
         ids = {path: self._object_id(item) for path, item in files.items()}
 
         def fill(folder: Path) -> list[FileRecord]:
-            return Download(self.store, remote.place, files, ids, self._cache.copy_of).into(folder)
+            with self._turns.of(self.place, folder):
+                return Download(self.store, remote.place, files, ids, self._cache.copy_of).into(folder)
 
         return self._cache.get(_digest(sorted(ids.items())), remote.place, remote.size, fill)
 

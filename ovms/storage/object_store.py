@@ -6,10 +6,22 @@ One of these per model. No SDK is imported here; ``s3``, ``gcs`` and ``azure`` i
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 PIECE_BYTES: Final = 1 << 20
 """The largest piece that ``open_range`` gives."""
+
+
+@dataclass(frozen=True)
+class PartsChecksum:
+    """What a store tells of an object that was written in parts: the checksum of its parts' checksums."""
+
+    algorithm: Literal["md5", "crc32", "crc32c"]
+    part_size: int
+    """Bytes of each part but the last."""
+
+    value: bytes
+    """Big endian."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,8 @@ class StoredObject:
     crc32: bytes | None = None
     """CRC-32 of the content, big endian, if the store tells it."""
 
-    parts_md5: tuple[int, bytes] | None = None
-    """Bytes of a part (all but the last) and the MD5 of the parts' MD5s, if the store tells them."""
+    of_parts: tuple["PartsChecksum", ...] = ()
+    """Checksums of parts' checksums, if the store tells them."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ovms.config.locations import Location, parse_location
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.base import Storage
 from ovms.storage.cache import ModelCache
+from ovms.storage.download import Turns
 from ovms.storage.local import LocalStorage
 from ovms.storage.object_storage import ObjectStorage
 from ovms.storage.object_store import ObjectStore, StoreOptions
@@ -24,7 +25,19 @@ def _s3(bucket: str, options: StoreOptions) -> ObjectStore:
     return S3Store(bucket, options)
 
 
-STORES: Final[dict[str, Callable[[str, StoreOptions], ObjectStore]]] = {"s3": _s3}
+def _gcs(bucket: str, options: StoreOptions) -> ObjectStore:
+    from ovms.storage.gcs import GcsStore
+
+    return GcsStore(bucket, options)
+
+
+def _azure(bucket: str, options: StoreOptions) -> ObjectStore:
+    from ovms.storage.azure import AzureStore
+
+    return AzureStore(bucket, options)
+
+
+STORES: Final[dict[str, Callable[[str, StoreOptions], ObjectStore]]] = {"s3": _s3, "gs": _gcs, "az": _azure}
 """Scheme -> what opens a bucket. Each imports its SDK no sooner."""
 
 
@@ -36,6 +49,7 @@ class Storages:
         self._cache_folder = cache_folder
         self._cache_bytes = cache_bytes
         self._cache: ModelCache | None = None
+        self._turns = Turns()
         self._stores: weakref.WeakValueDictionary[tuple[str, str, StoreOptions], ObjectStore] = (
             weakref.WeakValueDictionary()
         )
@@ -51,17 +65,14 @@ class Storages:
             store = self._store(location, options)
             if self._cache is None:
                 self._cache = ModelCache(Path(self._cache_folder or default_cache()), self._cache_bytes)
-            return ObjectStorage(location, store, self._cache)
+            return ObjectStorage(location, store, self._cache, self._turns)
 
     def _store(self, location: Location, options: StoreOptions) -> ObjectStore:
         key = (location.scheme, location.bucket, options)
         store = self._stores.get(key)
         if store is None:
-            opened = STORES.get(location.scheme)
-            if opened is None:
-                raise ConfigError(f"{location}: {location.scheme}:// paths cannot be read by this version")
             try:
-                store = self._stores[key] = opened(location.bucket, options)
+                store = self._stores[key] = STORES[location.scheme](location.bucket, options)
             except ServingError as error:  # what it needs is not installed
                 raise ConfigError(f"{location}: {error.message}") from None
         return store

@@ -18,7 +18,7 @@ from ovms.config.locations import Location, parse_endpoint
 from ovms.config.scalars import as_text, explain
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.http_get import Answer, HttpGet
-from ovms.storage.object_store import StoredObject, StoreOptions
+from ovms.storage.object_store import PartsChecksum, StoredObject, StoreOptions
 from ovms.storage.s3_errors import ANYTHING_ELSE, HINTS, NOBODY, code_of, reason_of
 from ovms.storage.store_errors import one_line
 
@@ -107,18 +107,13 @@ class S3Store:
         with self._explaining("read", item.key) as sdk:
             try:
                 head = sdk.head(self._bucket, item, {"ChecksumMode": "ENABLED"})
-                if head.get("ChecksumType") != "COMPOSITE":
-                    crc32, crc32c = _checksum(head.get("ChecksumCRC32")), _checksum(head.get("ChecksumCRC32C"))
-                    item = replace(item, crc32=crc32, crc32c=crc32c)
-                if head.get("ServerSideEncryption", "AES256") != "AES256" or head.get("SSECustomerAlgorithm"):
-                    return item
-                if _MD5.fullmatch(item.identity):
+                crc32, crc32c = _checksum(head.get("ChecksumCRC32")), _checksum(head.get("ChecksumCRC32C"))
+                item = replace(item, crc32=crc32, crc32c=crc32c)
+                if _MD5.fullmatch(item.identity) and _etag_is_md5(head):
                     return replace(item, md5=bytes.fromhex(item.identity))
                 if parts := _PARTS.fullmatch(item.identity):
                     first = sdk.head(self._bucket, item, {"PartNumber": 1})
-                    size, count = int(first.get("ContentLength", 0)), int(parts[2])
-                    if size and -(-item.size // size) == count:
-                        return replace(item, parts_md5=(size, bytes.fromhex(parts[1])))
+                    return replace(item, of_parts=_of_parts(item, head, first, parts))
             except sdk.client_error as error:
                 # What is wrong, if it is more than an unknown question, is told when the object is read.
                 if code_of(error) in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
@@ -350,8 +345,29 @@ def _stored(item: Mapping[str, Any]) -> StoredObject:
     )
 
 
+def _etag_is_md5(head: Mapping[str, Any]) -> bool:
+    """It is something else, of the same look, if the object is encrypted with a key that has a name."""
+    return head.get("ServerSideEncryption", "AES256") == "AES256" and not head.get("SSECustomerAlgorithm")
+
+
+def _of_parts(
+    item: StoredObject, head: Mapping[str, Any], first: Mapping[str, Any], etag: re.Match[str]
+) -> tuple[PartsChecksum, ...]:
+    """The checksums of parts' checksums; none if the first part's size is not that of all but the last."""
+    size, count = int(first.get("ContentLength", 0)), int(etag[2])
+    if not size or -(-item.size // size) != count:
+        return ()
+    found = [PartsChecksum("md5", size, bytes.fromhex(etag[1]))] if _etag_is_md5(head) else []
+    crc32 = _checksum(str(head.get("ChecksumCRC32")).removesuffix(f"-{count}"))
+    crc32c = _checksum(str(head.get("ChecksumCRC32C")).removesuffix(f"-{count}"))
+    if head.get("ChecksumType") == "COMPOSITE":
+        found += [PartsChecksum("crc32", size, crc32)] if crc32 else []
+        found += [PartsChecksum("crc32c", size, crc32c)] if crc32c else []
+    return tuple(found)
+
+
 def _checksum(text: str | None) -> bytes | None:
-    """Of four bytes, in base64; None for that of parts."""
+    """Of four bytes, in base64; None for anything else, such as that of parts."""
     try:
         value = base64.b64decode(text or "", validate=True)
     except ValueError:

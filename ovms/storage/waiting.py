@@ -39,7 +39,7 @@ class Patience:
         """Bytes on the disk, and the newest change, of all files."""
         blocks, newest = 0, 0.0
         for root, _, names in os.walk(self._folder):
-            for name in names:
+            for name in (".", *names):
                 try:
                     there = os.stat(os.path.join(root, name))
                 except OSError:
