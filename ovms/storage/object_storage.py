@@ -14,6 +14,7 @@ from ovms.errors import Code, ServingError
 from ovms.storage.base import READY_FILE, FoundVersion, NoVersionsError
 from ovms.storage.cache import Lease, ModelCache
 from ovms.storage.cache_manifest import FileRecord
+from ovms.storage.disk import bytes_text
 from ovms.storage.download import Download, Turns
 from ovms.storage.local import COMPANIONS, MODEL_SUFFIXES, SAVED_MODEL
 from ovms.storage.object_keys import Sorted, sort_objects
@@ -90,6 +91,13 @@ class ObjectStorage:
             self._seen = versions
             self._listed = objects, found
         return found
+
+    def summary(self) -> str:
+        """What the last listing has seen, for people."""
+        files = [item for remote in self._seen.values() for item in remote.files.values()]
+        left_out = f", {len(self._left_out)} keys left out" if self._left_out else ""
+        size = bytes_text(sum(item.size for item in files))
+        return f"{len(self._seen)} versions, {len(files)} files, {size}{left_out}"
 
     def seen(self, version: int) -> RemoteVersion:
         """What is known of a version, from the last listing or from a new one; NOT_FOUND if it is not there."""

@@ -25,19 +25,19 @@ def _s3(bucket: str, options: StoreOptions) -> ObjectStore:
     return S3Store(bucket, options)
 
 
-def _gcs(bucket: str, options: StoreOptions) -> ObjectStore:
+def _gs(bucket: str, options: StoreOptions) -> ObjectStore:
     from ovms.storage.gcs import GcsStore
 
     return GcsStore(bucket, options)
 
 
-def _azure(bucket: str, options: StoreOptions) -> ObjectStore:
+def _az(container: str, options: StoreOptions) -> ObjectStore:
     from ovms.storage.azure import AzureStore
 
-    return AzureStore(bucket, options)
+    return AzureStore(container, options)
 
 
-STORES: Final[dict[str, Callable[[str, StoreOptions], ObjectStore]]] = {"s3": _s3, "gs": _gcs, "az": _azure}
+STORES: Final[dict[str, Callable[[str, StoreOptions], ObjectStore]]] = {"s3": _s3, "gs": _gs, "az": _az}
 """Scheme -> what opens a bucket. Each imports its SDK no sooner."""
 
 
