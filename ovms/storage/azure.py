@@ -48,23 +48,30 @@ class AzureStore:
     """
 
     def __init__(self, container: str, options: StoreOptions) -> None:
-        """FAILED_PRECONDITION if azure-storage-blob is not installed; nothing is asked for yet."""
+        """FAILED_PRECONDITION without azure-storage-blob or an account; nothing is asked for yet."""
         try:
             import_module("azure.storage.blob")
         except ImportError:
             raise ServingError(
                 Code.FAILED_PRECONDITION,
-                f"az://{container}: needs the package azure-storage-blob; install it with: pip install 'ovms[azure]'",
+                "az:// paths need azure-storage-blob, which is not installed: pip install 'ovms[azure]'",
             ) from None
         self._name = container
         self._options = options
+        self._account = find_account(os.environ, options.endpoint)
+        if not self._account.url:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"which storage account has it is not known; set {CONNECTION_STRING} or {ACCOUNTS[0]}, or give the "
+                "endpoint, such as https://ACCOUNT.blob.core.windows.net",
+            )
         self._guard = threading.Lock()
         self._access: _Access | None = None
 
     @property
     def server(self) -> str:
-        """The URL of the account's blob service; empty if the account is not known."""
-        return find_account(os.environ, self._options.endpoint).url
+        """The URL of the account's blob service."""
+        return self._account.url
 
     @property
     def credentials(self) -> str:
@@ -144,32 +151,25 @@ class AzureStore:
         with self._guard:
             if self._access is None:
                 try:
-                    self._access = self._connect(place)
+                    self._access = self._connect()
                 except Exception as error:
                     raise _translated(error, place, "find credentials", "azure-identity") from None
             return self._access
 
-    def _connect(self, place: str) -> _Access:
+    def _connect(self) -> _Access:
         from azure.storage.blob import ContainerClient
 
         # It warns of each answer that was cut, and of every identity that it has looked for in vain.
         logging.getLogger("azure").setLevel(logging.ERROR)
         options = self._options
-        account = find_account(os.environ, options.endpoint)
-        if not account.url:
-            raise ServingError(
-                Code.FAILED_PRECONDITION,
-                f"{place}: which storage account has it is not known; set {CONNECTION_STRING} or {ACCOUNTS[0]}, or "
-                "give the endpoint, such as https://ACCOUNT.blob.core.windows.net",
-            )
-        credential: Any = account.credential()
-        kind = account.kind
+        credential: Any = self._account.credential()
+        kind = self._account.kind
         if options.anonymous:
             credential, kind = None, ANONYMOUS
         elif credential is None:
             credential, kind = _identity(options)
         container = ContainerClient(
-            account.url, self._name, credential,
+            self._account.url, self._name, credential,
             max_single_get_size=_REQUEST_BYTES, max_chunk_get_size=_REQUEST_BYTES,
             connection_timeout=options.connect_timeout, read_timeout=options.read_timeout, retry_total=0,
         )  # fmt: skip

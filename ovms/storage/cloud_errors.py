@@ -3,18 +3,13 @@
 No text of an SDK's network errors is passed on, because some of them have a whole signed URL in them.
 """
 
-import socket
-import ssl
-from collections.abc import Iterator
 from typing import Final
 
 from ovms.errors import Code, ServingError
+from ovms.storage.store_errors import causes, network_error, one_line
 
 ANONYMOUS: Final = "anonymous"
 """The kind of credentials that are none."""
-
-LONGEST_TEXT: Final = 300
-"""Characters of what a store said."""
 
 _CODES: Final = {
     401: Code.UNAUTHENTICATED,
@@ -32,10 +27,10 @@ _CHECKS: Final = {
     Code.NOT_FOUND: "check the names in the path, and the endpoint",
     Code.ABORTED: "it was replaced since it was listed, and is listed again",
     Code.UNAVAILABLE: "it is tried again",
-    Code.DEADLINE_EXCEEDED: "check the endpoint, the network and the proxy",
 }
-_TIMEOUTS: Final = ("timeout", "timedout")
-_CUTS: Final = ("IncompleteRead", "ChunkedEncodingError", "ProtocolError", "IncompleteReadError", "RemoteDisconnected")
+_CHECK_NETWORK: Final = "check the endpoint, the network and the proxy"
+_LOST: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+_CUTS: Final = frozenset({"IncompleteRead", "ChunkedEncodingError", "ProtocolError", "IncompleteReadError"})
 
 
 class ConnectionLostError(ServingError):
@@ -43,12 +38,6 @@ class ConnectionLostError(ServingError):
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.UNAVAILABLE, message)
-
-
-def one_line(text: object) -> str:
-    """The text on one line, printable, and cut if it is long."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
 
 
 def code_of(status: int) -> Code:
@@ -75,53 +64,21 @@ def unintelligible(place: str, doing: str) -> ServingError:
 
 def network_failure(place: str, doing: str, error: BaseException) -> ServingError | None:
     """The error for a connection that failed, as told by an exception or by what caused it; None if none did."""
-    text, code, check = _network(error)
-    if not text:
+    chain = list(causes(error))
+    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
+    code, text = network_error(error) or (None, "")
+    check = _CHECK_NETWORK
+    lost = False
+    if "TLS: " in text:
+        check = "check the CA bundle, the endpoint's name, and whether it is https or http"
+    elif any(isinstance(one, _LOST) for one in chain) or (not text and names & _CUTS):
+        code, text, lost = Code.UNAVAILABLE, "the connection was cut", True
+    elif not text and any("timeout" in name.lower() for name in names):
+        code, text = Code.DEADLINE_EXCEEDED, "no answer in time"
+    elif not text and "ProxyError" in names:
+        code, text = Code.UNAVAILABLE, "refused"
+    if code is None:
         return None
-    message = f"{place}: cannot {doing}: {text}; {check or _CHECKS[Code.DEADLINE_EXCEEDED]}"
-    return ConnectionLostError(message) if code is None else ServingError(code, message)
-
-
-def _network(error: BaseException) -> tuple[str, Code | None, str]:
-    """(what happened, its code or None for a connection that was lost, what to check); no text if nothing is known."""
-    chain = list(_causes(error))
-    names = [kind.__name__ for one in chain for kind in type(one).__mro__]
-    proxy = "by way of a proxy " if "ProxyError" in names else ""
-    for one in chain:
-        if isinstance(one, ssl.SSLCertVerificationError):
-            check = "check the CA bundle, and the endpoint's name"
-            return f"{proxy}TLS: {one_line(one.verify_message)}", Code.UNAVAILABLE, check
-        if isinstance(one, ssl.SSLError):
-            reason = one_line(one.reason or "the connection failed")
-            return f"{proxy}TLS: {reason}", Code.UNAVAILABLE, "check whether the endpoint is https or http"
-        if isinstance(one, socket.gaierror):
-            check = "check the endpoint's name, and this machine's name resolution"
-            return f"{proxy}the server's name cannot be resolved: {one.strerror}", Code.UNAVAILABLE, check
-        if isinstance(one, ConnectionRefusedError):
-            return f"{proxy}connection refused", Code.UNAVAILABLE, ""
-    if any(name.lower().endswith(_TIMEOUTS) or name.endswith("TimeoutError") for name in names):
-        return f"{proxy}no answer within the time limit", Code.DEADLINE_EXCEEDED, ""
-    if any(isinstance(one, ConnectionError) for one in chain) or any(name in _CUTS for name in names):
-        return f"{proxy}the connection was cut", None, ""
-    system = next((one for one in chain if isinstance(one, OSError) and one.errno and one.strerror), None)
-    if system is not None:
-        return f"{proxy}{system.strerror}", Code.UNAVAILABLE, ""
-    if proxy:
-        return "the proxy refused", Code.UNAVAILABLE, ""
-    return "", None, ""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and all behind it: causes, contexts, and what libraries put into arguments and attributes."""
-    todo, seen = [error], set()
-    while todo:
-        one = todo.pop(0)
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        behind = (one.__cause__, one.__context__, *one.args, *(getattr(one, name, None) for name in _ATTRIBUTES))
-        todo.extend(other for other in behind if isinstance(other, BaseException))
-
-
-_ATTRIBUTES: Final = ("reason", "inner_exception", "original_error")
+    proxy = "by way of a proxy: " if "ProxyError" in names else ""
+    message = f"{place}: cannot {doing}: {proxy}{one_line(text)}; {check}"
+    return ConnectionLostError(message) if lost else ServingError(code, message)

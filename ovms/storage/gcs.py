@@ -13,7 +13,9 @@ from importlib import import_module
 from typing import Any, Final
 from urllib.parse import quote
 
-from ovms.errors import Code, ServingError
+from ovms.config.locations import parse_endpoint
+from ovms.config.scalars import as_text, explain
+from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.cloud_errors import ANONYMOUS, ConnectionLostError, code_of, network_failure, refusal, unintelligible
 from ovms.storage.object_store import PIECE_BYTES, StoredObject, StoreOptions
 
@@ -51,16 +53,17 @@ class GcsStore:
     """
 
     def __init__(self, bucket: str, options: StoreOptions) -> None:
-        """FAILED_PRECONDITION if google-auth is not installed; nothing is asked for yet."""
+        """FAILED_PRECONDITION without google-auth, ConfigError for a variable that is wrong; nothing is asked yet."""
         try:
             import_module("google.auth.transport.requests")
         except ImportError:
             raise ServingError(
                 Code.FAILED_PRECONDITION,
-                f"gs://{bucket}: needs the packages google-auth and requests; install it with: pip install 'ovms[gcs]'",
+                "gs:// paths need google-auth and requests, which are not installed: pip install 'ovms[gcs]'",
             ) from None
         self._bucket = bucket
         self._options = options
+        self._emulator = "" if options.endpoint else _emulator()
         self._timeout = (options.connect_timeout, options.read_timeout)
         self._guard = threading.Lock()
         self._access: _Access | None = None
@@ -68,7 +71,7 @@ class GcsStore:
     @property
     def server(self) -> str:
         """The URL of the server; empty for the cloud's own."""
-        return self._options.endpoint or os.environ.get(EMULATOR, "")
+        return self._options.endpoint or self._emulator
 
     @property
     def credentials(self) -> str:
@@ -191,15 +194,22 @@ class GcsStore:
         from google.auth.transport.requests import AuthorizedSession
         from requests.adapters import HTTPAdapter
 
-        emulator = "" if self._options.endpoint else os.environ.get(EMULATOR, "")
-        credentials, kind = _credentials(self._options.anonymous or bool(emulator))
+        credentials, kind = _credentials(self._options.anonymous or bool(self._emulator))
         universe = getattr(credentials, "universe_domain", _UNIVERSE)
-        endpoint = (self._options.endpoint or emulator or f"https://storage.{universe}").rstrip("/")
-        endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"
+        endpoint = self.server or f"https://storage.{universe}"
         session = AuthorizedSession(credentials)
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=64))
         return _Access(kind, session, endpoint)
+
+
+def _emulator() -> str:
+    """The server that the variable names, if any."""
+    given = os.environ.get(EMULATOR)
+    try:
+        return parse_endpoint(given) if given else ""
+    except ConfigError as error:
+        raise ConfigError(f"{EMULATOR}: {explain(error, given, as_text)}") from None
 
 
 def _credentials(anonymous: bool) -> tuple[Any, str]:

@@ -15,6 +15,9 @@ _LONGEST: Final = 300
 _LEAST_SECRET: Final = 4
 """Shorter ones would mask innocent words."""
 
+_ATTRIBUTES: Final = ("reason", "inner_exception")
+"""Where urllib3 and azure-core keep a cause."""
+
 
 def one_line(text: object, secrets: Iterable[str | None] = ()) -> str:
     """What a store or a library says, in one printable line of bounded length, without these secrets."""
@@ -28,7 +31,7 @@ def one_line(text: object, secrets: Iterable[str | None] = ()) -> str:
 
 def network_error(error: BaseException) -> tuple[Code, str] | None:
     """Code and reason of an error of the network, which may be wrapped in others; None if it is no such error."""
-    for one in _chain(error):
+    for one in causes(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return Code.UNAVAILABLE, f"TLS: the server's certificate is not trusted: {one.verify_message}"
         if isinstance(one, ssl.SSLError):
@@ -42,7 +45,7 @@ def network_error(error: BaseException) -> tuple[Code, str] | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """An error and all that it was made of: libraries put causes into arguments, too."""
     todo, seen = [error], set()
     while todo:
@@ -51,5 +54,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
-        inside = [*one.args, *getattr(one, "kwargs", {}).values(), getattr(one, "reason", None)]
+        inside = [*one.args, *getattr(one, "kwargs", {}).values(), *(getattr(one, name, None) for name in _ATTRIBUTES)]
         todo.extend(other for other in (*inside, one.__cause__, one.__context__) if isinstance(other, BaseException))

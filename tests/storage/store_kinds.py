@@ -1,6 +1,7 @@
 """Every kind of store under one face, so that one test holds for all of them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final, Protocol
 
@@ -10,8 +11,10 @@ from servers import BUCKET
 
 from ovms.storage.object_store import ObjectStore, StoreOptions
 
-NAMES: Final = ("gcs", "azure")
+NAMES: Final = ("s3", "gcs", "azure")
 
+OWNER: Final = "owner"
+"""May ask for any bucket, also for one that is not there."""
 READER: Final = "reader"
 """May list and read BUCKET."""
 LISTER: Final = "lister"
@@ -37,6 +40,9 @@ class StoreKind(Protocol):
     not_known: tuple[str, ...]
     """Names of the codes for FORGER: emulators do not tell all that the cloud does."""
 
+    credentials: str
+    """Those of READER, as they are told."""
+
     ca_variable: str
     """The variable for a CA bundle."""
 
@@ -61,8 +67,45 @@ class StoreKind(Protocol):
         ...
 
 
+class S3:
+    name, scheme, ca_variable = "s3", "s3", "AWS_CA_BUNDLE"
+    credentials = "environment variables"
+    not_known = ("UNAUTHENTICATED",)
+
+    def __init__(self, server: servers.S3Server) -> None:
+        self._client = server.client
+        self.url = server.url
+
+    def put(self, key: str, content: bytes, bucket: str = BUCKET, encoding: str | None = None) -> None:
+        others = {"ContentEncoding": encoding} if encoding else {}
+        self._client.put_object(Bucket=bucket, Key=key, Body=content, **others)
+
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=BUCKET, Key=key)
+
+    def environment(self, who: str) -> Mapping[str, str]:
+        if who == NOBODY:
+            return {}
+        keys = {
+            OWNER: servers.ADMIN,
+            LISTER: servers.LISTER,
+            STRANGER: servers.STRANGER,
+            FORGER: (servers.READER[0], "wrongsecret"),
+        }
+        return dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), keys.get(who, servers.READER), strict=True))
+
+    def secrets(self) -> list[str]:
+        return ["wrongsecret", *(secret for _, secret in (servers.READER, servers.LISTER, servers.STRANGER))]
+
+    def open(self, bucket: str, options: StoreOptions) -> ObjectStore:
+        from ovms.storage.s3 import S3Store
+
+        return S3Store(bucket, replace(options, region="us-east-1"))
+
+
 class Gcs:
     name, scheme, ca_variable = "gcs", "gs", "REQUESTS_CA_BUNDLE"
+    credentials = "GOOGLE_APPLICATION_CREDENTIALS: service account"
     not_known = ("UNAUTHENTICATED",)
 
     def __init__(self, server: servers.GcsServer, accounts: gcs_accounts.GcsAccounts) -> None:
@@ -97,6 +140,7 @@ class Azure:
     name, scheme, ca_variable = "azure", "az", "REQUESTS_CA_BUNDLE"
     # The cloud says AuthenticationFailed, and Azurite AuthorizationFailure, which there means a firewall.
     not_known = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+    credentials = "AZURE_STORAGE_CONNECTION_STRING"
 
     def __init__(self, server: servers.AzureServer) -> None:
         self._server = server
@@ -114,7 +158,7 @@ class Azure:
     def environment(self, who: str) -> Mapping[str, str]:
         if who == NOBODY:
             return {}
-        if who in (READER, FORGER):
+        if who in (OWNER, READER, FORGER):
             string = self._server.connection_string
             if who == FORGER:
                 string = string.replace(self._server.key, self._server.key[::-1].replace("=", "") + "==")
@@ -143,6 +187,8 @@ class Azure:
 
 def make_kind(name: str, fixture: Callable[[str], Any]) -> StoreKind:
     """The kind of this name; `fixture` gives the fixtures of servers by their names."""
+    if name == "s3":
+        return S3(fixture("seaweedfs"))
     if name == "gcs":
         return Gcs(fixture("gcs"), fixture("gcs_accounts"))
     return Azure(fixture("azurite"))

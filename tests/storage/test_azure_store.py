@@ -66,9 +66,9 @@ def test_an_account_and_its_key_in_variables(azurite: AzureServer, monkeypatch: 
 
 def test_signatures(azurite: AzureServer, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = Azure(azurite)
-    store = AzureStore(BUCKET, StoreOptions(endpoint=azurite.url))
     for name, value in kind.signature(read=True, list=True).items():
         monkeypatch.setenv(name, value)
+    store = AzureStore(BUCKET, StoreOptions(endpoint=azurite.url))
     assert store.list_objects("nothing/", 10) == []
     assert store.credentials == "AZURE_STORAGE_SAS_TOKEN"
     for name, value in kind.signature(hours=-1, read=True, list=True).items():
@@ -88,9 +88,9 @@ def test_a_key_that_is_none(azurite: AzureServer, monkeypatch: pytest.MonkeyPatc
 
 
 def test_no_account_is_known() -> None:
-    error = refusal(AzureStore(BUCKET, StoreOptions()))
-    assert error.code is Code.FAILED_PRECONDITION
-    assert "AZURE_STORAGE_CONNECTION_STRING" in error.message
+    with pytest.raises(ServingError, match="AZURE_STORAGE_CONNECTION_STRING") as caught:
+        AzureStore(BUCKET, StoreOptions())
+    assert caught.value.code is Code.FAILED_PRECONDITION
 
 
 CLOUD = "https://acct.blob.core.windows.net"
@@ -200,7 +200,7 @@ def test_a_machines_own_identity(
 
 def test_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "azure.storage.blob", None)
-    with pytest.raises(ServingError, match=r"az://models: needs .*pip install 'ovms\[azure\]'") as caught:
+    with pytest.raises(ServingError, match=r"pip install 'ovms\[azure\]'") as caught:
         AzureStore(BUCKET, StoreOptions())
     assert caught.value.code is Code.FAILED_PRECONDITION
 

@@ -13,7 +13,7 @@ from faulty_proxy import Fault, FaultyProxy
 from gcs_accounts import READER, GcsAccounts
 from servers import BUCKET, GcsServer
 
-from ovms.errors import Code, ServingError
+from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage import gcs as product
 from ovms.storage.gcs import GcsStore
 from ovms.storage.object_store import StoreOptions
@@ -58,11 +58,17 @@ def test_the_checksums_are_those_of_the_content(gcs: GcsServer, prefix: str) -> 
 
 def test_the_emulators_variable(gcs: GcsServer, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     gcs.client.bucket(BUCKET).blob(f"{prefix}/x").upload_from_string(b"x")
-    for value in (gcs.url, gcs.url.removeprefix("http://")):
+    for value in (f"{gcs.url}/", gcs.url.removeprefix("http://")):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", value)
         store = GcsStore(BUCKET, StoreOptions())
         assert len(store.list_objects(prefix, 1)) == 1
         assert store.credentials == "anonymous"
+
+
+def test_a_variable_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://")
+    with pytest.raises(ConfigError, match="STORAGE_EMULATOR_HOST: 'http://' is not the URL of a server"):
+        GcsStore(BUCKET, StoreOptions())
 
 
 def test_a_token_that_is_not_good_any_more_is_renewed(
@@ -159,6 +165,6 @@ def test_a_token_server_that_hangs(
 
 def test_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.auth.transport.requests", None)
-    with pytest.raises(ServingError, match=r"gs://models: needs .*pip install 'ovms\[gcs\]'") as caught:
+    with pytest.raises(ServingError, match=r"pip install 'ovms\[gcs\]'") as caught:
         GcsStore(BUCKET, StoreOptions())
     assert caught.value.code is Code.FAILED_PRECONDITION
