@@ -8,6 +8,7 @@ import os
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -45,6 +46,7 @@ class HttpGet:
         self._tls: ssl.SSLContext | None = None
         self._guard = threading.Lock()
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+        weakref.finalize(self, _close_all, self._idle)
 
     def __call__(self, url: str, headers: Mapping[str, str], seconds: float) -> Answer:
         """Return the answer, whatever its status; it may take ``seconds`` in all.
@@ -125,3 +127,9 @@ class HttpGet:
                 idle.append(connection)
                 return
         connection.close()
+
+
+def _close_all(idle: Mapping[tuple[str, str], list[http.client.HTTPConnection]]) -> None:
+    for connections in idle.values():
+        for connection in connections:
+            connection.close()

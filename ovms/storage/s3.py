@@ -47,6 +47,8 @@ _KINDS: Final[Mapping[str, str]] = {
 """botocore's name of a provider -> ours."""
 
 _SIGNATURES: Final[Mapping[str, str]] = {"s3v4": "s3v4", "v4": "s3v4", "s3": "s3", "v2": "s3"}
+NO_LISTING: Final = "cannot list: the answer is not one of such a store; check the endpoint"
+
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _PARTS: Final = re.compile(r"([0-9a-f]{32})-([0-9]{1,5})")
 
@@ -263,6 +265,8 @@ class _Sdk:
         self._call.answer, self._call.sent = answer, None
         start = {"ContinuationToken": token} if token else {}
         page = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start)
+        if "Name" not in page and "MaxKeys" not in page:  # as of an empty answer, which must not pass for no versions
+            raise ServingError(Code.UNAVAILABLE, f"{Location('s3', bucket, prefix)}: {NO_LISTING}")
         return page, self._call.sent, self._call.answer
 
     def head(self, bucket: str, item: StoredObject, more: Mapping[str, Any]) -> Mapping[str, Any]:

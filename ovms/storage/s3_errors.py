@@ -62,6 +62,7 @@ def reason_of(error: Exception) -> str:
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
         said = response["Error"]
-        return f"{said.get('Code', '')}: {said.get('Message', '')}".strip(": ")
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return f"{said.get('Code', '')}: {said.get('Message', '')}".strip(": ") or f"HTTP {status}"
     found = network_error(error)
     return found[1] if found else f"{type(error).__name__}: {error}"
