@@ -54,9 +54,7 @@ def parse_location(base_path: str) -> Location | None:
         raise ConfigError(f"{shown}: no bucket can have this name; expected a path such as {_EXAMPLE}{hint}")
     prefix = prefix.rstrip("/")
     if not prefix.isprintable() or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
-        raise ConfigError(
-            f"{shown}: has an empty part, a dot or what cannot be printed; expected one such as {_EXAMPLE}"
-        )
+        raise ConfigError(f"{shown}: a part of it is empty, dots or unprintable; expected a path such as {_EXAMPLE}")
     return Location(scheme, bucket, prefix)
 
 

@@ -25,7 +25,7 @@ from typing import Final
 from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
 from ovms.storage.cache_manifest import FILES, MANIFEST, FileRecord, is_intact, read_manifest, write_manifest
 from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room
-from ovms.storage.disk import disk_error, remove_tree
+from ovms.storage.disk import disk_error, make_private, remove_tree
 from ovms.storage.waiting import Patience
 
 WAIT_SECONDS: Final = 0.1
@@ -138,7 +138,7 @@ class ModelCache:
         try:
             root.wait()
             make_room(self.folder, part, size, self._most_bytes)
-            (part / FILES).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(part / FILES)
             (part / RESERVED).write_text(str(size))
         finally:
             root.close()
@@ -153,7 +153,7 @@ class ModelCache:
         with self._guard:
             if self._ready:
                 return
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.folder)
             mode = self.folder.stat().st_mode
             if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
                 logger.warning(

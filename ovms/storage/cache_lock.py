@@ -58,10 +58,11 @@ class FileLock:
         while self._file is not None:
             try:
                 fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+                locked = True
             except BlockingIOError:
-                return False
+                locked = False
             if self.is_current():
-                return True
+                return locked
             # Removed, or put aside, since it was opened: a lock on it says nothing.
             os.close(self._file)
             self._file = self._open()

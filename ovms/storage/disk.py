@@ -1,5 +1,6 @@
 """What can go wrong with a folder on this machine, in canonical codes."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -28,6 +29,14 @@ def disk_error(place: Path, error: OSError) -> ServingError:
             Code.PERMISSION_DENIED, f"{where}: {reason}; expected a model_cache that this user can write to"
         )
     return ServingError(Code.UNAVAILABLE, f"{where}: {reason}; check the folder model_cache")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above that are not there, for nobody but this user; OSError if that cannot be."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
 
 
 def remove_tree(path: Path) -> None:

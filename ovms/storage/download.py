@@ -12,7 +12,7 @@ from typing import Final
 
 from ovms.errors import Code, ServingError
 from ovms.storage.cache_manifest import FILES, FileRecord
-from ovms.storage.disk import bytes_text, disk_error
+from ovms.storage.disk import bytes_text, disk_error, make_private
 from ovms.storage.object_store import ObjectStore, StoredObject
 from ovms.storage.part_file import PartFile
 from ovms.storage.transfer import StoppedError, describe, fetch_chunk
@@ -118,7 +118,7 @@ class Download:
             there, known = copy
             target = folder / FILES / path
             try:
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private(target.parent)
                 target.unlink(missing_ok=True)
                 os.link(there, target)
             except OSError as error:  # it has gone, or this disk has no links

@@ -10,6 +10,7 @@ from typing import Final
 from ovms.errors import Code, ServingError
 from ovms.storage.cache_manifest import CHUNK_BYTES, FileRecord, chunk_checksum, chunk_length, chunks_of
 from ovms.storage.checksums import Checksum, checksum_of
+from ovms.storage.disk import make_private
 from ovms.storage.object_store import StoredObject
 
 _READ_BYTES: Final = 1 << 20
@@ -34,8 +35,8 @@ class PartFile:
         self._verified = 0  # chunks that are in the store's checksum
         if not journal.exists():  # then it may be a link to a file of another entry, which nobody may write to
             path.unlink(missing_ok=True)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
+        make_private(journal.parent)
         # What the names of a hostile bucket make the same file of (on a disk that ignores case) ends here.
         exclusive = 0 if journal.exists() else os.O_EXCL
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | exclusive, 0o600)
