@@ -43,6 +43,12 @@ class StoreKind(Protocol):
     credentials: str
     """Those of READER, as they are told."""
 
+    listings: str
+    """Pattern of the targets of listings."""
+
+    reads: str
+    """Pattern of the targets of all that reads an object."""
+
     ca_variable: str
     """The variable for a CA bundle."""
 
@@ -70,6 +76,7 @@ class StoreKind(Protocol):
 class S3:
     name, scheme, ca_variable = "s3", "s3", "AWS_CA_BUNDLE"
     credentials = "environment variables"
+    listings, reads = r"list-type=2", rf"^/{BUCKET}/[^?]"
     not_known = ("UNAUTHENTICATED",)
 
     def __init__(self, server: servers.S3Server) -> None:
@@ -106,6 +113,7 @@ class S3:
 class Gcs:
     name, scheme, ca_variable = "gcs", "gs", "REQUESTS_CA_BUNDLE"
     credentials = "GOOGLE_APPLICATION_CREDENTIALS: service account"
+    listings, reads = r"^/storage/.*/o\?", r"^/download/"
     not_known = ("UNAUTHENTICATED",)
 
     def __init__(self, server: servers.GcsServer, accounts: gcs_accounts.GcsAccounts) -> None:
@@ -141,6 +149,7 @@ class Azure:
     # The cloud says AuthenticationFailed, and Azurite AuthorizationFailure, which there means a firewall.
     not_known = ("UNAUTHENTICATED", "PERMISSION_DENIED")
     credentials = "AZURE_STORAGE_CONNECTION_STRING"
+    listings, reads = r"comp=list", rf"/{BUCKET}/[^?]"
 
     def __init__(self, server: servers.AzureServer) -> None:
         self._server = server
