@@ -2,22 +2,28 @@
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
+from urllib.parse import quote
 
 from ovms.errors import Code, ServingError
 from ovms.storage.azure_account import ACCOUNTS, CONNECTION_STRING, find_account
-from ovms.storage.cloud_errors import ANONYMOUS, ConnectionLostError, code_of, network_failure, refusal, unintelligible
-from ovms.storage.object_store import PIECE_BYTES, StoredObject, StoreOptions
+from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
+from ovms.storage.object_store import StoredObject, StoreOptions
+from ovms.storage.ranged_get import reading, send_get
+from ovms.storage.way_in import WayIn
+
+IDENTITY: Final = "azure-identity"
 
 _TOKEN_SCOPE: Final = "https://storage.azure.com/.default"
 _PAGE: Final = 5000
-# The SDK holds twice as much of a range in memory.
-_REQUEST_BYTES: Final = 2 * PIECE_BYTES
+_PROTOCOL: Final = "2021-12-02"
+_SIGNED_SECONDS: Final = 3600.0
 # Of these at least one is set wherever somebody has given this process an identity.
 _IDENTITY: Final = (
     "AZURE_CLIENT_ID",
@@ -38,10 +44,17 @@ class _Access:
 
     kind: str
     container: Any
+    session: Any
+
+    proof: Callable[[], tuple[str, dict[str, str]]]
+    """Gives a query and headers for a request."""
 
 
 class AzureStore:
     """One container of the account that the environment or the options name. An ``ObjectStore``.
+
+    The SDK lists. It would hold parts of an object in memory, of which each costs a request; so objects are read with a
+    session of our own.
 
     Credentials are the first of these that is there: a connection string, an account's key, a shared access signature,
     what azure-identity finds. Without any it is asked anonymously.
@@ -65,8 +78,8 @@ class AzureStore:
                 f"which storage account has it is not known; set {CONNECTION_STRING} or {ACCOUNTS[0]}, or give the "
                 "endpoint, such as https://ACCOUNT.blob.core.windows.net",
             )
-        self._guard = threading.Lock()
-        self._access: _Access | None = None
+        self._timeout = (options.connect_timeout, options.read_timeout)
+        self._way_in = WayIn(self._connect, _translated, IDENTITY)
 
     @property
     def server(self) -> str:
@@ -76,7 +89,7 @@ class AzureStore:
     @property
     def credentials(self) -> str:
         """The kind of the credentials; looks for them if none have been used yet."""
-        return self._open(f"az://{self._name}").kind
+        return self._way_in.open(f"az://{self._name}").kind
 
     def list_objects(self, prefix: str, most: int) -> list[StoredObject]:
         """Return all blobs whose names begin with ``prefix``; see ObjectStore."""
@@ -94,7 +107,7 @@ class AzureStore:
                 found.append(_stored(blob))
             return found
 
-        listed: list[StoredObject] = self._twice(place, "list", ask)
+        listed: list[StoredObject] = self._way_in.use(place, "list", ask)
         return listed
 
     def described(self, item: StoredObject) -> StoredObject:
@@ -107,57 +120,28 @@ class AzureStore:
         if length <= 0:
             yield iter(())
             return
-        from azure.core import MatchConditions
-
         place = f"az://{self._name}/{item.key}"
+        with reading(
+            self._way_in.use(place, "read", partial(self._get, place=place, item=item, start=start, length=length)),
+            place, start, length,
+        ) as pieces:  # fmt: skip
+            yield pieces
 
-        def ask(access: _Access) -> Any:
-            return access.container.download_blob(
-                item.key, start, length, etag=item.identity, match_condition=MatchConditions.IfNotModified,
-                max_concurrency=1, decompress=False,
-            )  # fmt: skip
-
-        yield self._pieces(self._twice(place, "read", ask), place)
-
-    def _pieces(self, download: Any, place: str) -> Iterator[bytes]:
-        try:
-            for chunk in download.chunks():
-                view = memoryview(chunk)
-                for start in range(0, len(view), PIECE_BYTES):
-                    yield bytes(view[start : start + PIECE_BYTES])
-        except Exception as error:
-            raise _translated(error, place, "read", "") from None
-
-    def _twice(self, place: str, doing: str, ask: Callable[[_Access], Any]) -> Any:
-        """What ``ask`` returns; it is asked again, at once, if a connection was lost."""
-        try:
-            return self._once(place, doing, ask)
-        except ConnectionLostError:
-            return self._once(place, doing, ask)
-
-    def _once(self, place: str, doing: str, ask: Callable[[_Access], Any]) -> Any:
-        access = self._open(place)
-        try:
-            return ask(access)
-        except Exception as error:
-            problem = _translated(error, place, doing, access.kind)
-        if problem.code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED) and not self._options.anonymous:
-            # There may be others by the next time: an identity's service has started.
-            with self._guard:
-                self._access = None if self._access is access else self._access
-        raise problem
-
-    def _open(self, place: str) -> _Access:
-        with self._guard:
-            if self._access is None:
-                try:
-                    self._access = self._connect()
-                except Exception as error:
-                    raise _translated(error, place, "find credentials", "azure-identity") from None
-            return self._access
+    def _get(self, access: _Access, place: str, item: StoredObject, start: int, length: int) -> Any:
+        query, headers = access.proof()
+        url = f"{self._account.url}/{quote(self._name)}/{quote(item.key)}{query}"
+        headers |= {"x-ms-version": _PROTOCOL, "If-Match": item.identity}
+        answer = send_get(access.session, url, headers, start, length, self._timeout)
+        if answer.status_code not in (200, 206):
+            answer.close()
+            said = str(answer.headers.get("x-ms-error-code") or answer.reason or "refused")
+            raise _refused(place, "read", answer.status_code, said, access.kind)
+        return answer
 
     def _connect(self) -> _Access:
         from azure.storage.blob import ContainerClient
+        from requests import Session
+        from requests.adapters import HTTPAdapter
 
         # It warns of each answer that was cut, and of every identity that it has looked for in vain.
         logging.getLogger("azure").setLevel(logging.ERROR)
@@ -168,12 +152,36 @@ class AzureStore:
             credential, kind = None, ANONYMOUS
         elif credential is None:
             credential, kind = _identity(options)
+        if kind == IDENTITY and not self._account.url.startswith("https:"):
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"{self._account.url}: an identity's token is sent over TLS only; give an https endpoint, or anonymous",
+            )
         container = ContainerClient(
             self._account.url, self._name, credential,
-            max_single_get_size=_REQUEST_BYTES, max_chunk_get_size=_REQUEST_BYTES,
             connection_timeout=options.connect_timeout, read_timeout=options.read_timeout, retry_total=0,
         )  # fmt: skip
-        return _Access(kind, container)
+        session = Session()
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+        return _Access(kind, container, session, partial(self._proof, credential))
+
+    def _proof(self, credential: Any) -> tuple[str, dict[str, str]]:
+        """Query and headers that let a request in."""
+        if credential is None:
+            return "", {}
+        if isinstance(credential, str):
+            return f"?{credential}", {}
+        if isinstance(credential, dict):
+            from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+            expiry = datetime.now(timezone.utc) + timedelta(seconds=_SIGNED_SECONDS)
+            signature = generate_container_sas(
+                self._account.name, self._name, self._account.key,
+                permission=ContainerSasPermissions(read=True), expiry=expiry,
+            )  # fmt: skip
+            return f"?{signature}", {}
+        return "", {"Authorization": f"Bearer {credential.get_token(_TOKEN_SCOPE).token}"}
 
 
 def _identity(options: StoreOptions) -> tuple[Any, str]:
@@ -193,7 +201,7 @@ def _identity(options: StoreOptions) -> tuple[Any, str]:
             raise
         logger.info("No identity was found for Azure; it is asked without")
         return None, ANONYMOUS
-    return credential, "azure-identity"
+    return credential, IDENTITY
 
 
 def _stored(blob: Any) -> StoredObject:
@@ -205,6 +213,11 @@ def _stored(blob: Any) -> StoredObject:
         changed=blob.last_modified.timestamp() if blob.last_modified else None,
         md5=bytes(md5) if md5 else None,
     )
+
+
+def _refused(place: str, doing: str, status: int, said: str, kind: str) -> ServingError:
+    code = Code.UNAUTHENTICATED if said in _NOT_KNOWN else code_of(status)
+    return refusal(place, doing, code, f"{said} (HTTP {status})", kind)
 
 
 def _translated(error: Exception, place: str, doing: str, kind: str) -> ServingError:
@@ -221,8 +234,7 @@ def _translated(error: Exception, place: str, doing: str, kind: str) -> ServingE
             return unintelligible(place, doing)
         told = getattr(error, "error_code", None) or error.reason or "refused"
         said = str(getattr(told, "value", told))  # an enumeration, for the reasons that the SDK knows
-        code = Code.UNAUTHENTICATED if said in _NOT_KNOWN else code_of(error.status_code)
-        return refusal(place, doing, code, f"{said} (HTTP {error.status_code})", kind)
+        return _refused(place, doing, error.status_code, said, kind)
     if type(error).__name__ == "AzureSigningError":
         return refusal(place, doing, Code.UNAUTHENTICATED, "the account's key is not Base64", kind)
     if isinstance(error, ClientAuthenticationError):

@@ -3,8 +3,7 @@
 import base64
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +15,10 @@ from urllib.parse import quote
 from ovms.config.locations import parse_endpoint
 from ovms.config.scalars import as_text, explain
 from ovms.errors import Code, ConfigError, ServingError
-from ovms.storage.cloud_errors import ANONYMOUS, ConnectionLostError, code_of, network_failure, refusal, unintelligible
-from ovms.storage.object_store import PIECE_BYTES, StoredObject, StoreOptions
+from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
+from ovms.storage.object_store import StoredObject, StoreOptions
+from ovms.storage.ranged_get import reading, send_get
+from ovms.storage.way_in import WayIn
 
 KEY_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 EMULATOR: Final = "STORAGE_EMULATOR_HOST"
@@ -65,8 +66,7 @@ class GcsStore:
         self._options = options
         self._emulator = "" if options.endpoint else _emulator()
         self._timeout = (options.connect_timeout, options.read_timeout)
-        self._guard = threading.Lock()
-        self._access: _Access | None = None
+        self._way_in = WayIn(self._connect, _translated, KEY_FILE)
 
     @property
     def server(self) -> str:
@@ -76,7 +76,7 @@ class GcsStore:
     @property
     def credentials(self) -> str:
         """The kind of the credentials; looks for them if none have been used yet."""
-        return self._open(f"gs://{self._bucket}").kind
+        return self._way_in.open(f"gs://{self._bucket}").kind
 
     def list_objects(self, prefix: str, most: int) -> list[StoredObject]:
         """Return all objects whose keys begin with ``prefix``; see ObjectStore."""
@@ -87,7 +87,7 @@ class GcsStore:
             asked = {"prefix": prefix, "maxResults": str(_PAGE), "fields": _FIELDS} | (
                 {"pageToken": page} if page else {}
             )
-            items, following = self._twice(place, "list", partial(self._page, place=place, asked=asked))
+            items, following = self._way_in.use(place, "list", partial(self._page, place=place, asked=asked))
             found.extend(items)
             if len(found) > most:
                 raise ServingError(Code.RESOURCE_EXHAUSTED, f"{place}: more than {most} objects; give a longer path")
@@ -117,78 +117,25 @@ class GcsStore:
             yield iter(())
             return
         place = f"gs://{self._bucket}/{item.key}"
-        answer = self._twice(place, "read", lambda access: self._get(access, item, start, length))
-        try:
-            yield self._pieces(answer, place, length)
-        finally:
-            answer.close()
+        with reading(
+            self._way_in.use(place, "read", partial(self._get, place=place, item=item, start=start, length=length)),
+            place, start, length,
+        ) as pieces:  # fmt: skip
+            yield pieces
 
-    def _get(self, access: _Access, item: StoredObject, start: int, length: int) -> Any:
-        answer = access.session.get(
-            f"{access.endpoint}/download/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(item.key, safe='')}",
-            params={"alt": "media", "ifGenerationMatch": item.identity},
-            # As stored: a range of what the store would unpack means something else.
-            headers={"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "gzip"},
-            timeout=self._timeout,
-            allow_redirects=False,
-            stream=True,
-        )
-        problem = self._problem(answer, item, start, access.kind)
-        if problem is not None:
+    def _get(self, access: _Access, place: str, item: StoredObject, start: int, length: int) -> Any:
+        path = f"/download/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(item.key, safe='')}"
+        url = f"{access.endpoint}{path}?alt=media&ifGenerationMatch={item.identity}"
+        answer = send_get(access.session, url, {}, start, length, self._timeout)
+        try:
+            if answer.status_code not in (200, 206):
+                raise refusal(place, "read", code_of(answer.status_code), _said(answer), access.kind)
+            if answer.headers.get("x-goog-generation", item.identity) != item.identity:
+                raise refusal(place, "read", Code.ABORTED, "another generation came", access.kind)
+        except BaseException:
             answer.close()
-            raise problem
+            raise
         return answer
-
-    def _problem(self, answer: Any, item: StoredObject, start: int, kind: str) -> ServingError | None:
-        place = f"gs://{self._bucket}/{item.key}"
-        if answer.status_code not in (200, 206):
-            return refusal(place, "read", code_of(answer.status_code), _said(answer), kind)
-        if answer.headers.get("x-goog-generation", item.identity) != item.identity:
-            return refusal(place, "read", Code.ABORTED, "another generation came", kind)
-        begins = answer.headers.get("content-range", "bytes 0-").partition(" ")[2].partition("-")[0]
-        if begins != str(start):
-            return refusal(place, "read", Code.UNAVAILABLE, "another part came than was asked for", kind)
-        return None
-
-    def _pieces(self, answer: Any, place: str, length: int) -> Iterator[bytes]:
-        left = length
-        try:
-            for piece in answer.raw.stream(PIECE_BYTES, decode_content=False):
-                yield piece[:left]
-                left -= len(piece)
-                if left <= 0:
-                    return
-        except Exception as error:
-            raise network_failure(place, "read", error) or error from None
-
-    def _twice(self, place: str, doing: str, ask: Callable[[_Access], Any]) -> Any:
-        """What ``ask`` returns; it is asked again, at once, if a connection was lost."""
-        try:
-            return self._once(place, doing, ask)
-        except ConnectionLostError:
-            return self._once(place, doing, ask)
-
-    def _once(self, place: str, doing: str, ask: Callable[[_Access], Any]) -> Any:
-        access = self._open(place)
-        try:
-            return ask(access)
-        except Exception as error:
-            problem = _translated(error, place, doing, access.kind)
-        refused = (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
-        if problem.code in refused and not (access.kind == ANONYMOUS and self._options.anonymous):
-            # There may be others by the next time: a key file is replaced, a metadata server has started.
-            with self._guard:
-                self._access = None if self._access is access else self._access
-        raise problem
-
-    def _open(self, place: str) -> _Access:
-        with self._guard:
-            if self._access is None:
-                try:
-                    self._access = self._connect()
-                except Exception as error:
-                    raise _translated(error, place, "find credentials", KEY_FILE) from None
-            return self._access
 
     def _connect(self) -> _Access:
         from google.auth.transport.requests import AuthorizedSession
