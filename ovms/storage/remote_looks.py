@@ -17,6 +17,9 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds between looks at a place that fails: twice as many each time."""
 
+SETTLE_SECONDS: Final = 5.0
+"""So long a version has to stay as it is before it counts, however much longer the pause between looks is."""
+
 _JITTER: Final = 0.1
 
 logger = logging.getLogger(__name__)
@@ -45,15 +48,18 @@ class Pace:
             self._under_way, self._asked, self._began = True, False, now
             return True
 
-    def ended(self, failed: bool) -> bool:
-        """Say that a look has ended, and whether the place is to be left alone for longer; True: look again at once."""
+    def ended(self, failed: bool, unsettled: bool = False) -> bool:
+        """Say that a look has ended; True: look again at once.
+
+        ``failed``: the place is to be left alone for longer. ``unsettled``: what was seen needs another look soon.
+        """
         with self._guard:
             self._failures = self._failures + 1 if failed else 0
             if self._pause > 0 and self._failures:
                 pause = min(max(self._pause, FIRST_PAUSE) * 2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE)
                 self._due = self._clock() + max(pause, self._pause) * random.uniform(1, 1 + _JITTER)
             else:
-                self._due = self._began + self._pause
+                self._due = self._began + (min(self._pause, SETTLE_SECONDS) if unsettled else self._pause)
             again = self._asked
             self._under_way, self._asked = again, False
             return again

@@ -183,8 +183,8 @@ class StorageSource(Generic[S]):
                 failed = isinstance(seen, ServingError) and seen.code is not Code.NOT_FOUND
                 self._tell(watched, seen, now, self._callback)
             finally:
-                again = watched.pace.ended(failed)
                 with self._state:
+                    again = watched.pace.ended(failed, unsettled=watched.pending())
                     watched.looked = watched.looked or not again
 
     def _tell(

@@ -12,7 +12,7 @@ from ovms.core.servable import Servable
 from ovms.core.version_policy import choose
 from ovms.errors import ServingError
 from ovms.storage.base import READY_FILE, FoundVersion, NoVersionsError, Storage
-from ovms.storage.remote_looks import Pace
+from ovms.storage.remote_looks import SETTLE_SECONDS, Pace
 from ovms.storage.wholeness import Wholeness
 
 S = TypeVar("S", bound=Servable)
@@ -49,7 +49,7 @@ class Watched(Generic[S]):
         self.looked = False
         """Whether a look has ended since it was asked for."""
         self._factory = factory
-        self._wholeness = Wholeness(poll_seconds)
+        self._wholeness = Wholeness(min(poll_seconds, SETTLE_SECONDS) if storage.place else poll_seconds)
         self._listed = False
         self._wanted: AspiredVersions[S] | None = None
         self._elsewhere: Mapping[int, AspiredVersion[S]] = {}
