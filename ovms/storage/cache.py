@@ -24,7 +24,7 @@ from typing import Final
 
 from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
 from ovms.storage.cache_manifest import FILES, MANIFEST, FileRecord, is_intact, read_manifest, write_manifest
-from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room
+from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room, remove_unused
 from ovms.storage.disk import disk_error, make_private, remove_tree
 from ovms.storage.waiting import Patience
 
@@ -59,7 +59,7 @@ class ModelCache:
         self.folder = folder
         self._most_bytes = most_bytes
         self._guard = threading.Lock()
-        self._ready = False
+        self._looked_at = False
 
     def get(self, entry_id: str, place: str, size: int, fill: Fill) -> Lease:
         """Return a version, from the folder if it is there and whole, else from ``fill``.
@@ -81,14 +81,13 @@ class ModelCache:
                 raise disk_error(self.folder, error) from None
             raise
 
-    def copy_of(self, object_id: str) -> tuple[Path, FileRecord] | None:
-        """A file of any entry that is a copy of this object, and what is known of it; None if there is none."""
-        for entry in self._entries():
-            for record in read_manifest(entry) or ():
-                path = entry / FILES / record.path
-                if record.object_id == object_id and is_intact(path, record):
-                    return path, record
-        return None
+    def copies(self) -> dict[str, tuple[Path, FileRecord]]:
+        """Object's id -> a file of some entry that should be a copy of it, and what is known of that."""
+        return {
+            record.object_id: (entry / FILES / record.path, record)
+            for entry in self._entries()
+            for record in read_manifest(entry) or ()
+        }
 
     def _get(self, lock: FileLock, entry_id: str, place: str, size: int, fill: Fill) -> Lease:
         entry = self.folder / entry_id
@@ -130,6 +129,8 @@ class ModelCache:
             if lock.is_current():  # else another server was quicker
                 os.rename(self._lock_path(entry.name), self._lock_path(aside.name))
                 os.rename(entry, aside)
+                lock.free()
+                remove_unused(aside)
         finally:
             root.close()
 
@@ -150,17 +151,17 @@ class ModelCache:
         os.rename(part, entry)
 
     def _prepare(self) -> None:
+        make_private(self.folder)
         with self._guard:
-            if self._ready:
+            if self._looked_at:
                 return
-            make_private(self.folder)
             mode = self.folder.stat().st_mode
             if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
                 logger.warning(
                     "model_cache %s can be written by other users, who could put any model there: chmod 700 is better",
                     self.folder,
                 )
-            self._ready = True
+            self._looked_at = True
 
     def _entries(self) -> list[Path]:
         try:

@@ -28,10 +28,6 @@ class _Held:
     size: int
     used: float
 
-    @property
-    def lock(self) -> Path:
-        return self.path.parent / f"{self.path.name.removesuffix(PART_SUFFIX)}{NAME_SUFFIX}"
-
 
 def make_room(folder: Path, part: Path, size: int, most_bytes: int) -> None:
     """Remove entries until ``size`` bytes fit in for ``part``, and on the disk; the folder's own lock is held.
@@ -52,7 +48,8 @@ def make_room(folder: Path, part: Path, size: int, most_bytes: int) -> None:
     for one in others:
         if total + size <= bound and shutil.disk_usage(folder).free >= lacking:
             return
-        if _remove(one):
+        if remove_unused(one.path):
+            logger.info("Removed from the cache to make room: %s, %s", one.path, bytes_text(one.size))
             total -= one.size
     if total + size > bound:
         raise ServingError(
@@ -102,17 +99,16 @@ def _written(path: Path) -> int:
     return total
 
 
-def _remove(held: _Held) -> bool:
-    """Take it away unless somebody uses or fills it."""
+def remove_unused(path: Path) -> bool:
+    """Take an entry away unless somebody uses or fills it; whether that was so."""
     try:
-        lock = FileLock(held.lock)
+        lock = FileLock(path.parent / f"{path.name.removesuffix(PART_SUFFIX)}{NAME_SUFFIX}")
     except OSError:
         return False
     try:
         if not lock.take():
             return False
-        logger.info("Removed from the cache to make room: %s, %s", held.path, bytes_text(held.size))
-        remove_tree(held.path)
+        remove_tree(path)
         lock.remove()
         return True
     finally:

@@ -5,13 +5,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from ovms.errors import Code, ServingError
-from ovms.storage.cache_manifest import FILES, FileRecord
+from ovms.storage.cache_manifest import FILES, FileRecord, is_intact
 from ovms.storage.disk import bytes_text, disk_error, make_private
 from ovms.storage.object_store import ObjectStore, StoredObject
 from ovms.storage.part_file import PartFile
@@ -40,8 +40,8 @@ AT_ONCE: Final = 4
 ALIVE_SECONDS: Final = 10.0
 """Pause between two signs of life of a download that waits, for other servers that wait for it."""
 
-FindCopy = Callable[[str], "tuple[Path, FileRecord] | None"]
-"""Object's id -> a file that is a copy of it already, and what is known of that."""
+Copies = Mapping[str, tuple[Path, FileRecord]]
+"""Object's id -> a file that should be a copy of it already, and what is known of that."""
 
 
 class Turns:
@@ -68,7 +68,7 @@ class Download:
     """One attempt; used once."""
 
     def __init__(
-        self, store: ObjectStore, place: str, files: Mapping[str, StoredObject], ids: Mapping[str, str], copy: FindCopy
+        self, store: ObjectStore, place: str, files: Mapping[str, StoredObject], ids: Mapping[str, str], copies: Copies
     ) -> None:
         """``files`` are the objects by their paths below the folder, and ``ids`` their names in the cache, likewise.
 
@@ -78,7 +78,7 @@ class Download:
         self._place = place
         self._files = files
         self._ids = ids
-        self._find_copy = copy
+        self._known_copies = copies
         self._parts: dict[str, PartFile] = {}
         self._jobs: deque[tuple[PartFile, int | None]] = deque()
         self._news = threading.Condition()
@@ -113,9 +113,9 @@ class Download:
         """Link what other versions in the cache have already."""
         records = {}
         for path in self._files:
-            if (copy := self._find_copy(self._ids[path])) is None:
+            there, known = self._known_copies.get(self._ids[path], (None, None))
+            if there is None or known is None or not is_intact(there, known):
                 continue
-            there, known = copy
             target = folder / FILES / path
             try:
                 make_private(target.parent)

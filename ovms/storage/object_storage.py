@@ -150,7 +150,7 @@ class ObjectStorage:
 
         def fill(folder: Path) -> list[FileRecord]:
             with self._turns.of(self.place, folder):
-                return Download(self.store, remote.place, files, ids, self._cache.copy_of).into(folder)
+                return Download(self.store, remote.place, files, ids, self._cache.copies()).into(folder)
 
         return self._cache.get(_digest(sorted(ids.items())), remote.place, remote.size, fill)
 

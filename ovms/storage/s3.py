@@ -33,6 +33,9 @@ LISTING_SECONDS: Final = 30.0
 
 MOST_CONNECTIONS: Final = 64
 
+LEAST_AGE_SECONDS: Final = 5.0
+"""A client is not made anew sooner: many models may find its keys wrong."""
+
 _KINDS: Final[Mapping[str, str]] = {
     "env": "environment variables",
     "shared-credentials-file": "the shared credentials file",
@@ -235,6 +238,7 @@ class _Sdk:
             ),
         )
         self.client_error = ClientError
+        self._made_at = time.monotonic()
         self._options = options
         self._response, self._proxies = AWSResponse, get_environ_proxies
         authorities = own.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
@@ -279,7 +283,7 @@ class _Sdk:
     def forget(self) -> None:
         """Have a new one made the next time."""
         with _guard:
-            if _sdks.get(self._options) is self:
+            if _sdks.get(self._options) is self and time.monotonic() - self._made_at > LEAST_AGE_SECONDS:
                 del _sdks[self._options]
 
     def _send(self, request: Any, **others: object) -> Any:

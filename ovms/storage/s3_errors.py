@@ -64,5 +64,7 @@ def reason_of(error: Exception) -> str:
         said = response["Error"]
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return f"{said.get('Code', '')}: {said.get('Message', '')}".strip(": ") or f"HTTP {status}"
+    if "IncompleteRead" in type(error).__name__:
+        return "the answer ended early"
     found = network_error(error)
     return found[1] if found else f"{type(error).__name__}: {error}"

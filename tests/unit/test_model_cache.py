@@ -16,7 +16,7 @@ import pytest
 
 from ovms.errors import Code, ServingError
 from ovms.storage.cache import Lease, ModelCache
-from ovms.storage.cache_manifest import CHUNK_BYTES, FILES, FileRecord
+from ovms.storage.cache_manifest import CHUNK_BYTES, FILES, FileRecord, is_intact
 from ovms.storage.waiting import Patience
 
 PATIENCE = 30.0
@@ -139,16 +139,16 @@ def test_what_was_changed_is_downloaded_again(
     again = get(cache, fill=fill)
     assert (content(again), fill.calls) == (MODEL, 1)
     assert "is not what was downloaded" in caplog.text
+    assert [".bad-" in name for name in names(cache)] == ([False, True] if in_use else [False])
 
 
 def test_a_file_that_another_version_has_is_found(cache: ModelCache) -> None:
     lease = get(cache)
-    found = cache.copy_of("object-weights/model.bin")
-    assert found is not None
-    assert found[0] == lease.files / "weights/model.bin"
-    assert cache.copy_of("another object") is None
-    _flip(found[0])
-    assert cache.copy_of("object-weights/model.bin") is None
+    path, record = cache.copies()["object-weights/model.bin"]
+    assert path == lease.files / "weights/model.bin"
+    assert is_intact(path, record)
+    _flip(path)
+    assert not is_intact(path, record)
 
 
 def sized(count: int) -> Filler:
