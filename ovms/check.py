@@ -1,6 +1,7 @@
 """Checks a configuration without serving it: the file, the folders, the versions, and loading them if asked."""
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ from ovms.core.version_policy import choose
 from ovms.errors import ServingError, clean
 from ovms.runtime import mapping
 from ovms.runtime.formats import model_file
-from ovms.storage import FoundVersion, Storage, open_storage
+from ovms.storage import FoundVersion, Storage, Storages
+from ovms.storage.object_storage import ObjectStorage
+from ovms.storage.sample import take_sample
 
 if TYPE_CHECKING:
     from ovms.runtime.loader import Runtime
@@ -25,8 +28,20 @@ Say = Callable[[str], None]
 class Check:
     """Looks at models and says what it finds, a line for each finding; nothing it finds is raised."""
 
-    def __init__(self, say: Say, *, load: bool = False, cpu_extension: str | None = None) -> None:
-        """``load``: load each version that would be served, as a server with this ``cpu_extension`` would."""
+    def __init__(
+        self,
+        say: Say,
+        *,
+        load: bool = False,
+        cpu_extension: str | None = None,
+        model_cache: str | None = None,
+        model_cache_bytes: int = 0,
+    ) -> None:
+        """``load``: load each version that would be served, as a server with this ``cpu_extension`` would.
+
+        Versions in object stores are downloaded only to be loaded, into ``model_cache``.
+        """
+        self._storages = Storages(model_cache, model_cache_bytes)
         self._say = say
         self._loads = load
         self._cpu_extension = cpu_extension
@@ -74,8 +89,13 @@ class Check:
     def _model(self, model: ModelConfig) -> Sequence[int]:
         if model.cpu_extension is not None and not Path(model.cpu_extension).is_file():
             self._wrong(model, f"cpu_extension: {model.cpu_extension}: no such file")
-        storage = open_storage(model.base_path)
+        storage = self._storages.open(model)
+        if isinstance(storage, ObjectStorage):
+            server = f" at {storage.store.server}" if storage.store.server else ""
+            self._print(f"model {model.name}: {storage.location}{server}, credentials: {storage.store.credentials}")
         there = storage.list_versions()
+        if isinstance(storage, ObjectStorage):
+            self._print(f"model {model.name}: {storage.location}: {storage.summary()}")
         for found in there:
             if reason := _why_it_does_not_count(found, model):
                 self.warning(f"model {model.name}: version {found.version} does not count: {reason}")
@@ -96,23 +116,38 @@ class Check:
 
     def _version(self, model: ModelConfig, storage: Storage, version: int) -> None:
         try:
+            if isinstance(storage, ObjectStorage) and not self._loads:
+                seen = storage.seen(version)
+                with tempfile.TemporaryDirectory(prefix="ovms-check-") as folder:
+                    self._files(model, version, take_sample(storage.store, seen, Path(folder)), (folder, seen.place))
+                return
             path = storage.fetch(version)
-            model_file(path)
-            with _errors_logged_by(mapping.logger) as errors:
-                mapping.read_mapping(path)
-            for error in errors:
-                self._wrong(model, f"version {version}: {error}")
-            if self._loads and not errors:
-                self._load(model, storage, version)
+            try:
+                if self._files(model, version, path) and self._loads:
+                    self._load(model, storage, version)
+            finally:
+                storage.release(path)
         except Exception as error:  # a model that OpenVINO cannot load may end in any exception
             self._wrong(model, f"version {version}: {describe(error)}")
+
+    def _files(self, model: ModelConfig, version: int, path: Path, shown: tuple[str, str] = ("", "")) -> bool:
+        """Look at a version's files, whose folder is shown as another one; whether all is well with them."""
+        try:
+            model_file(path)
+        except ServingError as error:
+            raise ServingError(error.code, error.message.replace(*shown)) from None
+        with _errors_logged_by(mapping.logger) as errors:
+            mapping.read_mapping(path)
+        for message in errors:
+            self._wrong(model, f"version {version}: {message.replace(*shown)}")
+        return not errors
 
     def _load(self, model: ModelConfig, storage: Storage, version: int) -> None:
         if self._runtime is None:
             from ovms.runtime.loader import Runtime  # loads OpenVINO, which the other checks need not wait for
 
             self._runtime = Runtime(cache_dir=None, cpu_extension=self._cpu_extension)
-        loader = self._runtime.loader_factory(model, storage.fetch)(ServableId(model.name, version))
+        loader = self._runtime.loader_factory(model, storage.fetch, storage.release)(ServableId(model.name, version))
         try:
             loader.load()
         finally:

@@ -107,7 +107,13 @@ def _checks_a_file(settings: Settings, usage_error: Callable[[str], NoReturn]) -
 def _check(settings: Settings, checks_file: bool) -> int:
     from ovms.check import Check
 
-    check = Check(print, load=settings["load"], cpu_extension=cpu_extension(settings))
+    check = Check(
+        print,
+        load=settings["load"],
+        cpu_extension=cpu_extension(settings),
+        model_cache=settings["model_cache"],
+        model_cache_bytes=settings["model_cache_bytes"],
+    )
     if checks_file:
         check.file(settings["config_path"])
     elif mistakes := settings.mistakes():

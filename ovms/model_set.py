@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -74,6 +75,7 @@ class ModelSet:
 
     def look_now(self) -> None:
         """Have the file and the repositories looked at; returns at once."""
+        self._source.hasten()
         self._changes.wake(0)
         self._looks.wake(0)
 
@@ -103,6 +105,7 @@ class ModelSet:
         """
         deadline = time.monotonic() + timeout
         before = self._unsettled()
+        self._source.hasten()
         if not self._looks.wake(max(0.0, timeout)):
             return False
         touched = self._touched.union(self._unsettled() - before)
@@ -118,8 +121,21 @@ class ModelSet:
         return problem.message if problem else ""
 
     def status(self, name: str, version: int = 0) -> list[ServableState]:
-        """The states of a model's versions; NOT_FOUND if it was never configured."""
-        return self._manager.status(name, version)
+        """The states of a model's versions; NOT_FOUND if it was never configured.
+
+        Of a model in an object store that cannot be listed, the versions that are served say why in their messages, and
+        UNAVAILABLE does if no version was ever seen.
+        """
+        problem = self._source.problem(name) if self._source.is_remote(name) else None
+        if problem is None:
+            return self._manager.status(name, version)
+        why = f"The versions of model {name} cannot be listed: {problem.code.name}: {problem.message}"
+        if not self._manager.status(name):
+            raise ServingError(Code.UNAVAILABLE, why)
+        return [
+            replace(state, error_message=why) if state.state is State.AVAILABLE and not state.error_message else state
+            for state in self._manager.status(name, version)
+        ]
 
     def labels(self, name: str) -> Mapping[str, int]:
         """Which version each label of a model leads to."""
@@ -127,10 +143,13 @@ class ModelSet:
 
     def tried(self) -> bool:
         """Whether everything that was found so far has been loaded, or has failed to."""
-        return self._looked.is_set() and not self._source.pending() and not self._manager.busy()
+        listed = self._looked.is_set() and not self._source.unlisted()
+        return listed and not self._source.pending() and not self._manager.busy()
 
     def loads(self) -> bool:
         """Whether nothing is known yet, or something is loading or unloading."""
+        if self._poll_seconds <= 0 and self._source.unlisted():  # there is only this look, so it is waited for
+            return True
         return not self._looked.is_set() or bool(self._manager.busy())
 
     def without_version(self) -> dict[str, str]:
@@ -151,7 +170,8 @@ class ModelSet:
 
     def _unsettled(self) -> set[str]:
         """The models that are loading or unloading, or have a version that counts once it has stayed the same."""
-        return {*self._manager.busy(), *(self._source.pending() if self._poll_seconds > 0 else ())}
+        pending = self._source.pending() if self._poll_seconds > 0 else ()
+        return {*self._manager.busy(), *self._source.unlisted(), *pending}
 
     def _apply(self, models: Sequence[ModelConfig]) -> None:
         with self._guard:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ovms import _native
@@ -23,6 +24,7 @@ from ovms.metrics import ModelGauges, Page, Snapshot
 from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
+from ovms.storage import Storages
 from ovms.storage.source import StorageSource
 
 if TYPE_CHECKING:  # it brings falcon, which a server without REST need not load
@@ -70,7 +72,14 @@ class Server:
         """Build everything and take the port; ServingError if the configuration cannot work."""
         self._config = config
         priority = LoadPriority()
-        runtime = Runtime(config.cache_dir, config.cpu_extension, around_load=priority.loading)
+        computing = threading.BoundedSemaphore(config.load_threads)  # whichever threads their loads are on
+
+        @contextlib.contextmanager
+        def around_load() -> Iterator[None]:
+            with computing, priority.loading():
+                yield
+
+        runtime = Runtime(config.cache_dir, config.cpu_extension, around_load=around_load)
         runtime.core()  # finds out now whether the extension library can be loaded
         logger.info("CPUs: %s", runtime.cpus)
         if not priority.possible:
@@ -82,7 +91,10 @@ class Server:
         self._health = Health()
         self._manager.add_listener(self._health.on_state)
         source: StorageSource[_native.Model] = StorageSource(
-            lambda model, storage: runtime.loader_factory(model, storage.fetch), config.poll_seconds
+            lambda model, storage: runtime.loader_factory(model, storage.fetch, storage.release),
+            config.poll_seconds,
+            storages=Storages(config.model_cache, config.model_cache_bytes),
+            remote_poll_seconds=config.remote_poll_seconds,
         )
         source.connect(self._manager.set_aspired)
         self._models = ModelSet(config, source, self._manager, self._health)
@@ -151,7 +163,7 @@ class Server:
             self._front_ends["REST"] = self._rest = self._make_rest(reload)
 
     def _make_grpc(self, reload: ReloadConfig) -> FrontEnd:
-        cold = TensorFlowServing(self._registry, self._manager)
+        cold = TensorFlowServing(self._registry, self._models)
         if self._grpc_engine == "grpcio":
             return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer)
         native = self._native_front_end("--grpc_engine")

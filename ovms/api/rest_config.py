@@ -1,10 +1,9 @@
 """REST's view of the configuration: what is configured, and having the file read again."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from ovms.api.rest_models import page, version_status
+from ovms.api.rest_models import known_states, page, version_status
 from ovms.config import ModelConfig
 from ovms.core.servable import ServableState
 from ovms.errors import Code, ServingError
@@ -54,6 +53,6 @@ class ConfigPages:
     def _states(self) -> dict[str, list[ServableState]]:
         states = {}
         for model in self._configured.models():
-            with contextlib.suppress(ServingError):  # removed at this moment
-                states[model.name] = self._configured.status(model.name)
+            if (known := known_states(self._configured, model.name)) is not None:
+                states[model.name] = known
         return states

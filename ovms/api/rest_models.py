@@ -1,6 +1,5 @@
 """REST's status and metadata of models: the JSON forms of TensorFlow Serving's messages."""
 
-import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +16,7 @@ from ovms.api.tfs import (
     tensor_info_name,
 )
 from ovms.core.servable import ServableState
-from ovms.errors import ServingError
+from ovms.errors import Code, ServingError
 
 SIGNATURES: Final = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
@@ -46,11 +45,8 @@ class ModelPages:
 
     def all_statuses(self) -> bytes:
         """Every configured model with the states of its versions."""
-        models = []
-        for name in self._names():
-            with contextlib.suppress(ServingError):  # removed since it was named
-                models.append({"name": name} | version_status(self._statuses.status(name)))
-        return page({"models": models})
+        known = {name: known_states(self._statuses, name) for name in self._names()}
+        return page({"models": [{"name": name} | version_status(s) for name, s in known.items() if s is not None]})
 
     def metadata(self, name: str, version: int, label: str | None) -> bytes:
         """A GetModelMetadataResponse with the model's one signature; NOT_FOUND for a model that is not served."""
@@ -67,6 +63,14 @@ class ModelPages:
                 "metadata": {METADATA_FIELD: {"@type": SIGNATURES, "signatureDef": {SIGNATURE_NAME: signature}}},
             }
         )
+
+
+def known_states(statuses: Statuses, name: str) -> list[ServableState] | None:
+    """The states of a model's versions, none if they cannot be told; None for a model that is unknown by now."""
+    try:
+        return statuses.status(name)
+    except ServingError as error:
+        return None if error.code is Code.NOT_FOUND else []
 
 
 def version_status(states: Iterable[ServableState]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ovms.config.locations import parse_location
 from ovms.config.model import build_model
 from ovms.config.options import MODEL_OPTIONS, Reader
 from ovms.config.scalars import as_json, explain, kind, name, path
@@ -147,11 +148,10 @@ class _Reading:
                 given[key] = readers[key](value)
             except ConfigError as error:
                 self._wrong(below(pointer, key), explain(error, value, as_json))
-        if "://" in given.get("base_path", ""):
-            scheme = given["base_path"].partition("://")[0]
-            self._wrong(
-                below(pointer, "base_path"), f"{scheme}:// paths are not supported; expected a folder or a model file"
-            )
+        try:
+            parse_location(given.get("base_path", ""))
+        except ConfigError as error:
+            self._wrong(below(pointer, "base_path"), error.message)
         if "name" in given:
             self._unique(below(pointer, "name"), given["name"])
         if len(self.errors) > before:

@@ -13,6 +13,8 @@ BOTH_GIVEN = (
     "Assuming that model is reshapable - batch_size will be ignored"
 )
 
+FOR_STORES = ("endpoint", "region", "anonymous")
+
 
 def build_model(
     name: str,
@@ -29,6 +31,8 @@ def build_model(
     if value["shape"] and value["batch_size"] is not None:
         warn(BOTH_GIVEN.format(name))
         value["batch_size"] = None
+    if "://" not in base_path and (useless := [key for key in FOR_STORES if value[key]]):
+        warn(f"Model {name}: {', '.join(useless)}: without effect on {base_path}, which is no object store's")
     return ModelConfig(
         name=name,
         base_path=base_path,
@@ -49,4 +53,7 @@ def build_model(
         unload_before_load=value["unload_before_load"],
         ready_file=value["ready_file"],
         reload_on_change=value["reload_on_change"],
+        endpoint=value["endpoint"],
+        region=value["region"],
+        anonymous=value["anonymous"],
     )

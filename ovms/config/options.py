@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ovms.config.locations import parse_endpoint
 from ovms.config.plugin_config import parse_plugin_config
 from ovms.config.preprocessing import parse_color_format, parse_layout, parse_mean, parse_precision, parse_scale
 from ovms.config.scalars import (
@@ -112,7 +113,7 @@ MODEL_NAME: Final = Option("model_name", name, "the name clients ask for", "NAME
 MODEL_PATH: Final = Option(
     "model_path", path,
     "folder with one numbered folder per version, or one model file (.xml, .onnx, .tflite, .pdmodel, .pb), "
-    "which is served as version 1", "PATH",
+    "which is served as version 1; also s3://bucket/prefix, gs://bucket/prefix, az://container/prefix", "PATH",
 )  # fmt: skip
 
 MODEL_OPTIONS: Final = (
@@ -188,5 +189,11 @@ MODEL_OPTIONS: Final = (
     switch("unload_before_load", "free a version's memory before its successor loads; leaves a gap", key=True),
     switch("ready_file", "a version counts only once its folder holds a file named .ready", key=True),
     switch("reload_on_change", "load a version again when its files change", key=True),
+    _simple(
+        "endpoint", parse_endpoint,
+        "URL of the object store's server, such as http://minio:9000 (default: the cloud's own)", metavar="URL",
+    ),
+    _simple("region", name, "region of an S3 bucket (default: what the AWS variables and files say)", metavar="NAME"),
+    switch("anonymous", "ask the object store without credentials", key=True),
 )  # fmt: skip
 """All that can be set for one model, besides its name and its path."""

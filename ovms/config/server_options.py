@@ -32,6 +32,18 @@ LOG_OPTIONS: Final = (
            "FORMAT", "text"),
 )  # fmt: skip
 
+CACHE_OPTIONS: Final = (
+    Option(
+        "model_cache", path,
+        "folder for models from object stores, which other servers may share (default: one of this user's)", "PATH",
+    ),
+    Option(
+        "model_cache_bytes", whole_number(0, 2**63 - 1),
+        "how large it may become; what was not used for longest goes first (default: half of the file system)",
+        default=ServerConfig.model_cache_bytes,
+    ),
+)  # fmt: skip
+
 REST_OPTIONS: Final = (
     Option("rest_port", rest_port, "REST port; 0 (the default): no REST", "PORT", RestConfig.port),
     Option(
@@ -108,6 +120,13 @@ SERVER_OPTIONS: Final = (
         default=ServerConfig.load_threads,
     ),
     Option("cache_dir", path, "folder for compiled models, which makes their next load faster", "PATH"),
+    Option(
+        "remote_poll_wait_seconds", seconds,
+        "shortest pause between two looks at a model in an object store (default "
+        f"{ServerConfig.remote_poll_seconds:g})",
+        "S", ServerConfig.remote_poll_seconds,
+    ),
+    *CACHE_OPTIONS,
     CPU_EXTENSION,
     Option(
         "metrics_port", rest_port,
@@ -131,6 +150,7 @@ SERVER_OPTIONS: Final = (
 
 CHECK_OPTIONS: Final = (
     switch("load", "load each version that would be served, too"),
+    *CACHE_OPTIONS,
     CPU_EXTENSION,
     *LOG_OPTIONS,
 )

@@ -93,6 +93,15 @@ class ModelConfig:
     reload_on_change: bool = False
     """Load a version again when its files change."""
 
+    endpoint: str | None = None
+    """URL of the object store's server; None: the cloud's own, or what the SDK's variables say."""
+
+    region: str | None = None
+    """Where an S3 bucket is; None: what the SDK finds out."""
+
+    anonymous: bool = False
+    """Ask the object store without credentials, whichever there are."""
+
 
 @dataclass(frozen=True)
 class GrpcConfig:
@@ -199,6 +208,15 @@ class ServerConfig:
 
     cache_dir: str | None = None
     """Folder for compiled models, which makes the next load of the same one faster."""
+
+    remote_poll_seconds: float = 10.0
+    """Shortest pause between two looks at a model in an object store, where each look is paid for."""
+
+    model_cache: str | None = None
+    """Folder for models from object stores; None: one of this user's."""
+
+    model_cache_bytes: int = 0
+    """How large it may become; 0: half of the file system."""
 
     cpu_extension: str | None = None
     """A library with operations of one's own, for every model that names none itself."""

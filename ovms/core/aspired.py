@@ -23,6 +23,9 @@ class AspiredVersion(Generic[S_co]):
     content: Hashable = None
     """What its files are. A version that failed to load is tried again at once when this differs."""
 
+    over_network: bool = False
+    """Its load may begin with a long wait for a network, which is no reason for other loads to wait."""
+
 
 @dataclass(frozen=True)
 class AspiredVersions(Generic[S_co]):

@@ -23,6 +23,9 @@ from ovms.errors import Code, ServingError
 LOAD_THREADS: Final = "load"
 UNLOAD_THREADS: Final = "unload"
 
+NETWORK_LOAD_THREADS: Final = 128
+"""A load that waits for a network costs a thread, and nothing else."""
+
 S = TypeVar("S", bound=Servable)
 
 StateListener = Callable[[ServableState], None]
@@ -64,6 +67,8 @@ class Manager(Generic[S]):
     ) -> None:
         """Publish to ``publisher``; run at most ``load_threads`` loads and as many unloads at a time.
 
+        Loads over a network have threads of their own; whoever makes their loaders limits how many compute at a time.
+
         A version that failed to load is tried again after ``first_retry_seconds``, then after twice
         that and so on, at most ``longest_retry_seconds``, as ``clock`` counts them.
         ``prepare_load_thread`` is the first thing that each load thread does.
@@ -78,6 +83,9 @@ class Manager(Generic[S]):
         # Two pools: an unload may wait long for a request to end, and must not keep a load from starting.
         self._loads = ThreadPoolExecutor(load_threads, thread_name_prefix=LOAD_THREADS, initializer=prepare)
         self._unloads = ThreadPoolExecutor(load_threads, thread_name_prefix=UNLOAD_THREADS)
+        self._network_loads = ThreadPoolExecutor(
+            NETWORK_LOAD_THREADS, thread_name_prefix=LOAD_THREADS, initializer=prepare
+        )
 
     def add_listener(self, listener: StateListener) -> None:
         """Have ``listener`` called with every published state from now on, in the order they come about.
@@ -188,6 +196,7 @@ class Manager(Generic[S]):
         if not self.wait_until_settled(timeout):
             return False
         self._loads.shutdown()
+        self._network_loads.shutdown()
         self._unloads.shutdown()
         return True
 
@@ -243,11 +252,13 @@ class Manager(Generic[S]):
     def _carry_out(self, action: Load | Unload, name: str, model: _Model[S]) -> None:
         harness = model.harnesses[action.version]
         if isinstance(action, Load):
+            wish = model.wanted.versions.get(action.version)
+            pool = self._network_loads if wish is not None and wish.over_network else self._loads
             if harness.phase is Phase.AVAILABLE:
-                self._submit(self._loads, name, model, harness, partial(self._reload, name, model, harness))
+                self._submit(pool, name, model, harness, partial(self._reload, name, model, harness))
             else:
                 harness.queue()
-                self._submit(self._loads, name, model, harness, harness.load)
+                self._submit(pool, name, model, harness, harness.load)
         elif harness.phase is Phase.AVAILABLE:
             harness.transition(Phase.UNLOADING)
             harness.withdraw()

@@ -21,6 +21,9 @@ from ovms.runtime.warmup import warm_up
 Fetch = Callable[[int], Path]
 """Brings a version's files to this machine and says where they are."""
 
+Release = Callable[[Path], None]
+"""Is told that files which were fetched are not needed any more."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -69,30 +72,47 @@ class Runtime:
             logger.warning("cache_dir %s cannot be written: what is compiled now is not kept there", self._cache_dir)
             self._told_cache = True
 
-    def loader_factory(self, config: ModelConfig, fetch: Fetch) -> LoaderFactory[Model]:
+    def loader_factory(
+        self, config: ModelConfig, fetch: Fetch, release: Release = lambda path: None
+    ) -> LoaderFactory[Model]:
         """What makes the loaders of a model's versions."""
-        return lambda servable: ModelLoader(self, servable, config, fetch)
+        return lambda servable: ModelLoader(self, servable, config, fetch, release)
 
 
 class ModelLoader:
     """A ``core.loader.Loader`` of OpenVINO models: finds the file, compiles it, makes its infer requests."""
 
-    def __init__(self, runtime: Runtime, servable: ServableId, config: ModelConfig, fetch: Fetch) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        servable: ServableId,
+        config: ModelConfig,
+        fetch: Fetch,
+        release: Release = lambda path: None,
+    ) -> None:
         self._runtime = runtime
         self._id = servable
         self._config = config
         self._fetch = fetch
+        self._release = release
+        self._files: Path | None = None
         self._model: Model | None = None
 
     def load(self) -> Model:
         """Read, compile and warm up the version; ServingError with OpenVINO's own words if that fails."""
         logger.info("Creating inference engine object for version: %d", self._id.version)
-        with self._runtime.around_load():
-            return self._load()
+        files = self._fetch(self._id.version)  # which may take long, and computes nothing
+        try:
+            with self._runtime.around_load():
+                model = self._load(files)
+        except BaseException:
+            self._release(files)
+            raise
+        self._files = files
+        return model
 
-    def _load(self) -> Model:
+    def _load(self, version: Path) -> Model:
         config = self._config
-        version = self._fetch(self._id.version)
         path = model_file(version)
         names = read_mapping(version)
         model = self._runtime.core(config.cpu_extension).load(
@@ -141,6 +161,9 @@ class ModelLoader:
         if self._model is not None:
             self._model.unload()
             self._model = None
+        if self._files is not None:
+            self._release(self._files)
+            self._files = None
 
     def _properties(self) -> dict[str, str]:
         """The configured ones, and no more threads than the cgroup's quota lets run: OpenVINO does not know it."""

@@ -42,7 +42,12 @@ class FoundVersion:
 
 
 class Storage(Protocol):
-    """A place that holds numbered versions of one model. Both methods may block on I/O, and both may run at once."""
+    """A place that holds numbered versions of one model. Its methods may block on I/O, and may run at once."""
+
+    @property
+    def place(self) -> str:
+        """What it shares a network and its troubles with, such as a bucket; empty for a place of this machine."""
+        ...
 
     def list_versions(self) -> list[FoundVersion]:
         """Return the versions that are there now, in ascending order, at least one.
@@ -57,4 +62,8 @@ class Storage(Protocol):
         Lists anew only if the version is not where the last listing saw it. Raises ServingError, with NOT_FOUND for a
         version that is not there.
         """
+        ...
+
+    def release(self, path: Path) -> None:
+        """Say that what ``fetch`` returned is not needed any more; once for each time."""
         ...

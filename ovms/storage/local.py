@@ -16,7 +16,7 @@ SAVED_MODEL: Final = "saved_model.pb"
 MAX_VERSION: Final = 2**63 - 1  # versions travel as int64
 
 # What may lie beside a model that is given as one file, and is read with it.
-_COMPANIONS: Final = {
+COMPANIONS: Final = {
     ".xml": (".bin",),
     ".onnx": (".onnx.data", ".onnx_data", ".data"),
     ".pdmodel": (".pdiparams",),
@@ -33,6 +33,9 @@ class LocalStorage:
     * a folder that holds ``saved_model.pb`` itself and no numbered folder: version 1;
     * one model file (.xml, .onnx, .tflite, .pdmodel, .pb): version 1.
     """
+
+    place: Final = ""
+    """It is on this machine."""
 
     def __init__(self, base_path: str | Path) -> None:
         """Nothing is looked at yet."""
@@ -67,6 +70,9 @@ class LocalStorage:
         if place is None:
             raise ServingError(Code.NOT_FOUND, f"{self._base}: version {version} is not there any more")
         return Path(place)
+
+    def release(self, path: Path) -> None:
+        """Nothing has to be done: the files are not ours."""
 
     def _find(self) -> dict[int, str]:
         try:
@@ -105,7 +111,7 @@ class LocalStorage:
             for entry in entries:
                 if not _is_folder(entry):
                     models.extend([entry.name] if _is_model(entry.name) else [])
-                elif _is_version(entry.name):
+                elif is_version(entry.name):
                     folders.append(entry.name)
                 else:
                     others.add(entry.name)
@@ -138,7 +144,7 @@ class LocalStorage:
             return of_folder(place)
         if self._base.name == SAVED_MODEL:  # it stands for its folder, which has the weights
             return of_folder(str(self._base.parent))
-        companions = _COMPANIONS.get(self._base.suffix.lower(), ())
+        companions = COMPANIONS.get(self._base.suffix.lower(), ())
         mark = of_files([place, *(str(self._base.with_suffix(suffix)) for suffix in companions)])
         if mark.empty:
             raise FileNotFoundError
@@ -170,7 +176,8 @@ def _is_model(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in MODEL_SUFFIXES
 
 
-def _is_version(name: str) -> bool:
+def is_version(name: str) -> bool:
+    """Whether a folder of this name is a version."""
     return name.isascii() and name.isdigit() and int(name) <= MAX_VERSION
 
 

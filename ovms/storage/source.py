@@ -6,18 +6,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 from ovms.config import ModelConfig
 from ovms.core.loader import LoaderFactory
 from ovms.core.servable import Servable
 from ovms.core.source import AspiredVersionsCallback
 from ovms.errors import Code, ConfigError, ServingError
-from ovms.storage import open_storage
 from ovms.storage.base import FoundVersion, Storage
+from ovms.storage.opening import Storages
+from ovms.storage.remote_looks import ListingThreads
 from ovms.storage.watched import Watched
 
 S = TypeVar("S", bound=Servable)
+
+# What of a model's configuration says where its versions are.
+_OF_STORAGE: Final = ("base_path", "endpoint", "region", "anonymous")
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +47,21 @@ class StorageSource(Generic[S]):
         make_factory: Callable[[ModelConfig, Storage], LoaderFactory[S]],
         poll_seconds: float,
         clock: Callable[[], float] = time.time,
+        storages: Storages | None = None,
+        remote_poll_seconds: float = 0.0,
     ) -> None:
         """``make_factory`` says how versions of a model are loaded from its storage.
 
         ``poll_seconds`` is the pause between looks, for judging whether a version is whole (see ``Wholeness``);
-        ``clock`` tells the seconds since the epoch.
+        ``clock`` tells the seconds since the epoch. ``storages`` opens paths. Models in object stores are not looked at
+        more often than every ``remote_poll_seconds``.
         """
         self._make_factory = make_factory
         self._poll_seconds = poll_seconds
+        self._remote_poll_seconds = max(poll_seconds, remote_poll_seconds) if poll_seconds > 0 else poll_seconds
         self._clock = clock
+        self._storages = storages or Storages()
+        self._listings = ListingThreads()
         self._callback: AspiredVersionsCallback[S] | None = None
         self._settings = itertools.count(1)
         self._watched: dict[str, Watched[S]] = {}
@@ -95,13 +106,18 @@ class StorageSource(Generic[S]):
         """Call back for each model with those of its versions that should be served now.
 
         A storage that cannot be read is logged and leaves what was aspired; see ``problem``. If the callback raises,
-        the other models are looked at first.
+        the other models are looked at first. Object stores are looked at on other threads, when it is time to, and
+        called back for when their listings are there; see ``unlisted``.
         """
         if self._callback is None:
             raise RuntimeError("look() before connect()")
         failures: list[Exception] = []
         with self._looking:
             for watched in list(self._watched.values()):
+                if watched.pace is not None:
+                    if watched.pace.take():
+                        self._listings.submit(watched.storage.place, partial(self._look_over_network, watched))
+                    continue
                 now = self._clock()
                 seen = _list(watched)
                 try:
@@ -110,6 +126,29 @@ class StorageSource(Generic[S]):
                     failures.append(error)
         if failures:
             raise failures[0]
+
+    def hasten(self) -> None:
+        """Have the next look made at all models, those in object stores too."""
+        with self._state:
+            for watched in self._watched.values():
+                if watched.pace is not None:
+                    watched.pace.hasten()
+                    watched.looked = False
+
+    def unlisted(self) -> list[str]:
+        """The models in object stores that are to be looked at and were not yet, without those that failed before."""
+        with self._state:
+            return [
+                name
+                for name, watched in self._watched.items()
+                if watched.pace is not None and not watched.looked and watched.problem is None
+            ]
+
+    def is_remote(self, name: str) -> bool:
+        """Whether a model is in an object store."""
+        with self._state:
+            watched = self._watched.get(name)
+            return watched is not None and watched.pace is not None
 
     def problem(self, name: str) -> ServingError | None:
         """Why the last look at a model found no versions; None if it did, or has not been made."""
@@ -125,12 +164,28 @@ class StorageSource(Generic[S]):
     def _watch(self, model: ModelConfig, before: Watched[S] | None) -> Watched[S]:
         if before is not None and model == before.config:
             return before
-        if before is not None and model.base_path == before.config.base_path:
+        if before is not None and all(getattr(model, key) == getattr(before.config, key) for key in _OF_STORAGE):
             storage = before.storage
         else:
-            storage = open_storage(model.base_path)
+            storage = self._storages.open(model)
         settings = before.settings if before is not None and before.loads_like(model) else next(self._settings)
-        return Watched(model, storage, self._make_factory(model, storage), settings, self._poll_seconds)
+        poll_seconds = self._remote_poll_seconds if storage.place else self._poll_seconds
+        return Watched(model, storage, self._make_factory(model, storage), settings, poll_seconds)
+
+    def _look_over_network(self, watched: Watched[S]) -> None:
+        assert watched.pace is not None and self._callback is not None  # noqa: PT018
+        again = True
+        while again:
+            now, failed = self._clock(), False
+            try:
+                seen = _list(watched)
+                # That there is nothing is an answer, and costs the store no more than any other.
+                failed = isinstance(seen, ServingError) and seen.code is not Code.NOT_FOUND
+                self._tell(watched, seen, now, self._callback)
+            finally:
+                with self._state:
+                    again = watched.pace.ended(failed, unsettled=watched.pending())
+                    watched.looked = watched.looked or not again
 
     def _tell(
         self,

@@ -12,6 +12,7 @@ from ovms.core.servable import Servable
 from ovms.core.version_policy import choose
 from ovms.errors import ServingError
 from ovms.storage.base import READY_FILE, FoundVersion, NoVersionsError, Storage
+from ovms.storage.remote_looks import SETTLE_SECONDS, Pace
 from ovms.storage.wholeness import Wholeness
 
 S = TypeVar("S", bound=Servable)
@@ -35,13 +36,20 @@ class Watched(Generic[S]):
     def __init__(
         self, config: ModelConfig, storage: Storage, factory: LoaderFactory[S], settings: int, poll_seconds: float
     ) -> None:
-        """``settings`` is a number that tells this way of loading its versions from every other."""
+        """``settings`` is a number that tells this way of loading its versions from every other.
+
+        ``poll_seconds`` is the pause between looks at it; 0 or less: there is only the one that is asked for.
+        """
         self.config = config
         self.storage = storage
         self.settings = settings
         self.problem: ServingError | None = None
+        self.pace = Pace(max(0.0, poll_seconds)) if storage.place else None
+        """When it is looked at, if that is not at each look."""
+        self.looked = False
+        """Whether a look has ended since it was asked for."""
         self._factory = factory
-        self._wholeness = Wholeness(poll_seconds)
+        self._wholeness = Wholeness(min(poll_seconds, SETTLE_SECONDS) if storage.place else poll_seconds)
         self._listed = False
         self._wanted: AspiredVersions[S] | None = None
         self._elsewhere: Mapping[int, AspiredVersion[S]] = {}
@@ -88,6 +96,10 @@ class Watched(Generic[S]):
             self._take_in([], now)
         return self._choose()
 
+    def listed(self) -> bool:
+        """Whether it is known which versions there are, or were."""
+        return self._listed
+
     def pending(self) -> bool:
         """Whether a version was seen that is not whole, and that the policy would choose if it were.
 
@@ -114,7 +126,9 @@ class Watched(Generic[S]):
         if not self._listed:
             return None
         counted = {
-            version: AspiredVersion(self._factory, (self.settings, whole.loaded_as), whole.content)
+            version: AspiredVersion(
+                self._factory, (self.settings, whole.loaded_as), whole.content, over_network=self.pace is not None
+            )
             for version, whole in self._wholeness.whole.items()
         }
         kept = {v: aspired for v, aspired in self._elsewhere.items() if v in self._wholeness.waiting}

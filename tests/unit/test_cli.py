@@ -301,7 +301,7 @@ def test_usage_errors(arguments: list[str], message: str, capsys: pytest.Capture
             1,
             "error: /no/such/place: no such folder or file. Expected a folder with one numbered folder per version",
         ),
-        (["model", "--model_name", "m", "--model_path", "gs://b/m"], 1, "error: gs://b/m: gs:// paths are not supp"),
+        (["model", "--model_name", "m", "--model_path", "ftp://b/m"], 1, "error: ftp://b/m: ftp:// paths are not supp"),
         (
             ["model", "--model_name", "crash", "--model_path", "/"],
             1,

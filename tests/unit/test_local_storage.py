@@ -161,8 +161,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_open_storage(tmp_path: Path) -> None:
     assert isinstance(open_storage(str(tmp_path)), LocalStorage)
-    with pytest.raises(ConfigError, match=r"^s3://bucket/models: s3:// paths are not supported; give a folder"):
-        open_storage("s3://bucket/models")
+    with pytest.raises(ConfigError, match=r"^ftp://bucket/models: ftp:// paths are not supported; give a folder"):
+        open_storage("ftp://bucket/models")
 
 
 def test_a_mount_that_is_gone_is_not_an_emptied_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

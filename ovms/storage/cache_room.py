@@ -1,0 +1,115 @@
+"""How the cache stays within its bound: what was not used for longest goes first, and nothing that is in use."""
+
+import contextlib
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ovms.errors import Code, ServingError
+from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
+from ovms.storage.cache_manifest import read_manifest
+from ovms.storage.disk import bytes_text, remove_tree
+
+PART_SUFFIX: Final = ".part"
+RESERVED: Final = "reserved"
+"""File in the folder of an entry that is being downloaded: how many bytes it will have."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Something in the cache that takes room."""
+
+    path: Path
+    size: int
+    used: float
+
+
+def make_room(folder: Path, part: Path, size: int, most_bytes: int) -> None:
+    """Remove entries until ``size`` bytes fit in for ``part``, and on the disk; the folder's own lock is held.
+
+    0 ``most_bytes``: half of the file system. RESOURCE_EXHAUSTED if what may be removed is not enough.
+    """
+    disk = shutil.disk_usage(folder)
+    bound = most_bytes or disk.total // 2
+    if size > bound:
+        raise ServingError(
+            Code.RESOURCE_EXHAUSTED,
+            f"{folder}: a version of {bytes_text(size)} does not fit into a cache of {bytes_text(bound)}; "
+            "give a larger model_cache_bytes",
+        )
+    others = sorted((one for one in _held(folder) if one.path != part), key=lambda one: one.used)
+    total = sum(one.size for one in others)
+    lacking = size - _written(part)
+    for one in others:
+        if total + size <= bound and shutil.disk_usage(folder).free >= lacking:
+            return
+        if remove_unused(one.path):
+            logger.info("Removed from the cache to make room: %s, %s", one.path, bytes_text(one.size))
+            total -= one.size
+    if total + size > bound:
+        raise ServingError(
+            Code.RESOURCE_EXHAUSTED,
+            f"{folder}: no room for {bytes_text(size)}: {bytes_text(total)} of {bytes_text(bound)} are in use; "
+            "give a larger model_cache_bytes",
+        )
+    free = shutil.disk_usage(folder).free
+    if free < lacking:
+        raise ServingError(
+            Code.RESOURCE_EXHAUSTED,
+            f"{folder}: {bytes_text(lacking)} are needed and the disk has {bytes_text(free)} left; make room there, "
+            "or give another folder as model_cache",
+        )
+
+
+def _held(folder: Path) -> list[_Held]:
+    held = []
+    for path in folder.iterdir():
+        if path.name.endswith(NAME_SUFFIX) or not path.is_dir():
+            continue
+        try:
+            used = path.stat().st_mtime
+        except OSError:  # gone meanwhile
+            continue
+        held.append(_Held(path, _size(path), used))
+    return held
+
+
+def _size(path: Path) -> int:
+    if path.name.endswith(PART_SUFFIX):
+        try:
+            return int((path / RESERVED).read_text())
+        except (OSError, ValueError):
+            return _written(path)
+    records = read_manifest(path)
+    return _written(path) if records is None else sum(one.size for one in records)
+
+
+def _written(path: Path) -> int:
+    """Bytes on the disk below a folder."""
+    total = 0
+    for root, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(root, name), follow_symlinks=False).st_blocks * 512
+    return total
+
+
+def remove_unused(path: Path) -> bool:
+    """Take an entry away unless somebody uses or fills it; whether that was so."""
+    try:
+        lock = FileLock(path.parent / f"{path.name.removesuffix(PART_SUFFIX)}{NAME_SUFFIX}")
+    except OSError:
+        return False
+    try:
+        if not lock.take():
+            return False
+        remove_tree(path)
+        lock.remove()
+        return True
+    finally:
+        lock.close()

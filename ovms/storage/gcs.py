@@ -1,0 +1,219 @@
+"""Objects on Google Cloud Storage, and on servers of its JSON API."""
+
+import base64
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from importlib import import_module
+from typing import Any, Final
+from urllib.parse import quote
+
+from ovms.config.locations import parse_endpoint
+from ovms.config.scalars import as_text, explain
+from ovms.errors import Code, ConfigError, ServingError
+from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
+from ovms.storage.object_store import StoredObject, StoreOptions
+from ovms.storage.ranged_get import reading, send_get
+from ovms.storage.way_in import WayIn
+
+KEY_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
+EMULATOR: Final = "STORAGE_EMULATOR_HOST"
+
+_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+_UNIVERSE: Final = "googleapis.com"
+_FIELDS: Final = "items(name,size,generation,timeCreated,md5Hash,crc32c),nextPageToken"
+_PAGE: Final = 1000
+_KINDS: Final = {
+    "google.oauth2.service_account": "service account",
+    "google.auth.compute_engine.credentials": "metadata server",
+    "google.oauth2.credentials": "user",
+    "google.auth.impersonated_credentials": "impersonated service account",
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Access:
+    """A way in: whose, and its connections."""
+
+    kind: str
+    session: Any
+    endpoint: str
+
+
+class GcsStore:
+    """One bucket, with the credentials that google-auth finds, else without any. An ``ObjectStore``.
+
+    The JSON API is used through google-auth's session. The client library above it asks for the bucket, too, which
+    costs a request and needs a permission more; and it writes an object's bytes into a file, where here they are read.
+    """
+
+    def __init__(self, bucket: str, options: StoreOptions) -> None:
+        """FAILED_PRECONDITION without google-auth, ConfigError for a variable that is wrong; nothing is asked yet."""
+        try:
+            import_module("google.auth.transport.requests")
+        except ImportError:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                "gs:// paths need google-auth and requests, which are not installed: pip install 'ovms[gcs]'",
+            ) from None
+        self._bucket = bucket
+        self._options = options
+        self._emulator = "" if options.endpoint else _emulator()
+        self._timeout = (options.connect_timeout, options.read_timeout)
+        self._way_in = WayIn(self._connect, _translated, KEY_FILE)
+
+    @property
+    def server(self) -> str:
+        """The URL of the server; empty for the cloud's own."""
+        return self._options.endpoint or self._emulator
+
+    @property
+    def credentials(self) -> str:
+        """The kind of the credentials; looks for them if none have been used yet."""
+        return self._way_in.open(f"gs://{self._bucket}").kind
+
+    def list_objects(self, prefix: str, most: int) -> list[StoredObject]:
+        """Return all objects whose keys begin with ``prefix``; see ObjectStore."""
+        place = f"gs://{self._bucket}/{prefix}"
+        found: list[StoredObject] = []
+        page = ""
+        while True:
+            asked = {"prefix": prefix, "maxResults": str(_PAGE), "fields": _FIELDS} | (
+                {"pageToken": page} if page else {}
+            )
+            items, following = self._way_in.use(place, "list", partial(self._page, place=place, asked=asked))
+            found.extend(items)
+            if len(found) > most:
+                raise ServingError(Code.RESOURCE_EXHAUSTED, f"{place}: more than {most} objects; give a longer path")
+            if not following or following == page:
+                return found
+            page = following
+
+    def _page(self, access: _Access, place: str, asked: Mapping[str, str]) -> tuple[list[StoredObject], str]:
+        url = f"{access.endpoint}/storage/v1/b/{quote(self._bucket, safe='')}/o"
+        with access.session.get(url, params=asked, timeout=self._timeout, allow_redirects=False) as answer:
+            if answer.status_code != 200:
+                raise refusal(place, "list", code_of(answer.status_code), _said(answer), access.kind)
+            try:
+                page = answer.json()
+                return [_stored(item) for item in page.get("items", [])], page.get("nextPageToken", "")
+            except (ValueError, LookupError, TypeError, AttributeError):
+                raise unintelligible(place, "list") from None
+
+    def described(self, item: StoredObject) -> StoredObject:
+        """Return the object: its listing tells all checksums that there are."""
+        return item
+
+    @contextmanager
+    def open_range(self, item: StoredObject, start: int, length: int) -> Iterator[Iterator[bytes]]:
+        """Open a range of exactly this generation; see ObjectStore."""
+        if length <= 0:
+            yield iter(())
+            return
+        place = f"gs://{self._bucket}/{item.key}"
+        with reading(
+            self._way_in.use(place, "read", partial(self._get, place=place, item=item, start=start, length=length)),
+            place, start, length,
+        ) as pieces:  # fmt: skip
+            yield pieces
+
+    def _get(self, access: _Access, place: str, item: StoredObject, start: int, length: int) -> Any:
+        path = f"/download/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(item.key, safe='')}"
+        url = f"{access.endpoint}{path}?alt=media&ifGenerationMatch={item.identity}"
+        answer = send_get(access.session, url, {}, start, length, self._timeout)
+        try:
+            if answer.status_code not in (200, 206):
+                raise refusal(place, "read", code_of(answer.status_code), _said(answer), access.kind)
+            if answer.headers.get("x-goog-generation", item.identity) != item.identity:
+                raise refusal(place, "read", Code.ABORTED, "another generation came", access.kind)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _connect(self) -> _Access:
+        from google.auth.transport.requests import AuthorizedSession
+        from requests.adapters import HTTPAdapter
+
+        credentials, kind = _credentials(self._options.anonymous or bool(self._emulator))
+        universe = getattr(credentials, "universe_domain", _UNIVERSE)
+        endpoint = self.server or f"https://storage.{universe}"
+        session = AuthorizedSession(credentials)
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+        return _Access(kind, session, endpoint)
+
+
+def _emulator() -> str:
+    """The server that the variable names, if any."""
+    given = os.environ.get(EMULATOR)
+    try:
+        return parse_endpoint(given) if given else ""
+    except ConfigError as error:
+        raise ConfigError(f"{EMULATOR}: {explain(error, given, as_text)}") from None
+
+
+def _credentials(anonymous: bool) -> tuple[Any, str]:
+    """google-auth's credentials and their kind."""
+    import google.auth
+    from google.auth.credentials import AnonymousCredentials
+    from google.auth.exceptions import DefaultCredentialsError
+
+    # It remarks on projects, which play no part here, and on each attempt at a metadata server.
+    logging.getLogger("google.auth").setLevel(logging.ERROR)
+    if anonymous:
+        return AnonymousCredentials(), ANONYMOUS
+    try:
+        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    except DefaultCredentialsError:
+        if os.environ.get(KEY_FILE):
+            raise
+        logger.info("Switching to anonymous google storage client")
+        return AnonymousCredentials(), ANONYMOUS
+    kind = _KINDS.get(type(credentials).__module__, "federated identity")
+    found = KEY_FILE if os.environ.get(KEY_FILE) else "application default credentials"
+    return credentials, f"{found}: {kind}"
+
+
+def _stored(item: Mapping[str, str]) -> StoredObject:
+    created = item.get("timeCreated", "").replace("Z", "+00:00")
+    return StoredObject(
+        key=item["name"],
+        size=int(item["size"]),
+        identity=str(item["generation"]),
+        changed=datetime.fromisoformat(created).timestamp() if created else None,
+        md5=base64.b64decode(item["md5Hash"]) if "md5Hash" in item else None,
+        crc32c=base64.b64decode(item["crc32c"]) if "crc32c" in item else None,
+    )
+
+
+def _translated(error: Exception, place: str, doing: str, kind: str) -> ServingError:
+    """The error that an exception of the SDK stands for."""
+    from google.auth import exceptions as auth
+
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, auth.InvalidOperation):  # 401, and anonymous credentials that cannot be renewed
+        return refusal(place, doing, Code.UNAUTHENTICATED, "the store wants to know who asks (HTTP 401)", kind)
+    failed = network_failure(place, doing, error)
+    if failed is not None:
+        return failed
+    if isinstance(error, auth.GoogleAuthError):
+        code = Code.UNAVAILABLE if error.retryable else Code.UNAUTHENTICATED
+        return refusal(place, doing, code, str(error.args[0] if error.args else error), kind)
+    return refusal(place, doing, Code.UNAVAILABLE, type(error).__name__, kind)
+
+
+def _said(answer: Any) -> str:
+    """What the store gives as the reason, and the status."""
+    try:
+        told = answer.json()["error"]["message"]
+    except Exception:  # no JSON, or the connection is gone
+        told = answer.reason or "refused"
+    return f"{told} (HTTP {answer.status_code})"
