@@ -203,7 +203,7 @@ def test_loading_each_chosen_version(model: Path, monkeypatch: pytest.MonkeyPatc
             said.append(f"runtime {cache_dir} {cpu_extension}")
 
         def loader_factory(
-            self, config: ModelConfig, fetch: Callable[[int], Path]
+            self, config: ModelConfig, fetch: Callable[[int], Path], release: Callable[[Path], None]
         ) -> Callable[[ServableId], FakeLoader]:
             return lambda servable: FakeLoader(said, servable)
 
