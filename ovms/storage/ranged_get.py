@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from ovms.errors import Code
 from ovms.storage.cloud_errors import network_failure, refusal
-from ovms.storage.object_store import PIECE_BYTES
+
+READ_BYTES: Final = 256 << 10
+"""At a time. All of it has to come before any counts, and is lost with a cut."""
 
 
 def send_get(
@@ -37,7 +39,7 @@ def reading(answer: Any, place: str, start: int, length: int) -> Iterator[Iterat
 
 def _pieces(answer: Any, place: str, left: int) -> Iterator[bytes]:
     try:
-        for piece in answer.raw.stream(PIECE_BYTES, decode_content=False):
+        for piece in answer.raw.stream(READ_BYTES, decode_content=False):
             yield piece[:left]
             left -= len(piece)
             if left <= 0:

@@ -49,9 +49,18 @@ def become(kind: StoreKind, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return set_variables
 
 
+@pytest.fixture(scope="module")
+def standing_proxy(kind: StoreKind) -> Iterator[FaultyProxy]:
+    with FaultyProxy(kind.url) as proxy:
+        yield proxy
+
+
 @pytest.fixture
-def proxy(kind: StoreKind, proxied: Callable[..., FaultyProxy], become: object) -> FaultyProxy:
-    return proxied(kind.url)
+def proxy(standing_proxy: FaultyProxy, become: object) -> Iterator[FaultyProxy]:
+    """One for all tests, because boto3 takes half a second for a client of a new URL; it has seen nothing yet."""
+    standing_proxy.forget()
+    yield standing_proxy
+    standing_proxy.heal()
 
 
 @pytest.fixture
