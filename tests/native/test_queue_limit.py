@@ -15,6 +15,8 @@ from tests.models.slow import slow
 from tests.native.outcome import outcome, refused
 from tests.native.reference import f32, request
 
+pytestmark = pytest.mark.alone
+
 Serve = Callable[..., _native.Model]
 DATA = request("slow", {"x": f32(np.ones((1, 10)))})
 FULL = (

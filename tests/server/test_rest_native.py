@@ -62,6 +62,7 @@ def times_of_quick_ones(port: int, count: int) -> list[float]:
     return took
 
 
+@pytest.mark.alone
 def test_slow_models_keep_no_quick_one_waiting(served: tuple[Server, int]) -> None:
     _, port = served
     with ThreadPoolExecutor(4) as threads:
@@ -72,6 +73,7 @@ def test_slow_models_keep_no_quick_one_waiting(served: tuple[Server, int]) -> No
     assert statistics.median(took) < RUN / 10
 
 
+@pytest.mark.alone
 def test_large_bodies_keep_no_small_one_waiting(served: tuple[Server, int]) -> None:
     """Half a megabyte of JSON is read, and more is written, by other threads than the one of connections."""
     _, port = served
@@ -95,6 +97,7 @@ def test_large_bodies_keep_no_small_one_waiting(served: tuple[Server, int]) -> N
     assert statistics.median(took) < 0.02
 
 
+@pytest.mark.alone
 def test_a_full_queue_is_told_at_once(served: tuple[Server, int]) -> None:
     _, port = served
     with ThreadPoolExecutor(20) as threads:
@@ -117,6 +120,7 @@ def test_pipelined_requests_wait_for_a_slow_one(served: tuple[Server, int]) -> N
     assert [answer.status for answer in answers] == [200, 200, 404, 200, 200]
 
 
+@pytest.mark.alone
 def test_a_client_that_hangs_up_is_not_computed_for(served: tuple[Server, int]) -> None:
     _, port = served
     with Wire(port) as first:

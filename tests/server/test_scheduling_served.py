@@ -15,6 +15,8 @@ from tensor_protos import request
 
 from tests.models import slow, synthetic
 
+pytestmark = pytest.mark.alone
+
 RUN = 0.3  # seconds of a run of the slow models, about
 ONE = np.ones((1, 10), np.float32)
 LARGE = np.ones((8, 1024, 1024), np.float32)
