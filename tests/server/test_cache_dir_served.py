@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-import pytest
 import numpy as np
+import pytest
 from repository import serving_model
 from slow_load import slow_to_load
 
