@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 BUILD := $(BIN)/python setup.py -q build_ext --inplace
 NATIVE := setup.py $(wildcard ovms/_native/*.p* ovms/_native/cpp/*.*pp ovms/_native/cpp/net/*.*pp)
 FUZZ_SECONDS ?= 60
+TEST_WORKERS ?= 4
 
 .PHONY: install run test test-native test-tf lint typecheck format bench debug sanitize fuzz cov clean check
 .DEFAULT_GOAL := install
@@ -22,8 +23,10 @@ install: $(VENV)/built
 run: install
 	$(BIN)/python examples/face_detection/demo.py
 
+# Most tests wait for a server rather than compute. In the order of their names the long files come in the middle.
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"; status=$$?; \
+	$(BIN)/python -m pytest -q -m alone && exit $$status
 
 test-native: install
 	$(BIN)/python -m pytest -q tests/native

@@ -61,7 +61,7 @@ def test_model_spec(arguments: dict[str, Any], expected: dict[str, Any]) -> None
         ({"outputs": [1]}, TypeError),
         ({"model": None}, TypeError),
         ({"inputs": {1: 1.0}}, TypeError),
-        ({"inputs": {"x": object()}}, TypeError),
+        ({"inputs": {"x": object}}, TypeError),
         ({"inputs": {"x": [[1], [2, 3]]}}, ValueError),
         ({"inputs": {"x": "\ud800"}}, ValueError),
     ],

@@ -9,13 +9,12 @@ import pytest
 
 from examples.face_detection import server_process
 from examples.face_detection.server_process import ServerProcess, ServerProcessError
+from tests.ports import free_port
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 def process_running(code: str, port: int, folder: Path) -> ServerProcess:

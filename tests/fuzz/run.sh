@@ -2,7 +2,7 @@
 # Builds the fuzz targets with AddressSanitizer and UndefinedBehaviorSanitizer and runs them. Status 1: a finding, whose
 # input lies in build/fuzz/findings. Give it to the binary again to see it once more: build/fuzz/TARGET FILE
 #
-#   tests/fuzz/run.sh SECONDS     shared among the targets
+#   tests/fuzz/run.sh SECONDS     for all targets, of which two are built and run at a time
 #   tests/fuzz/run.sh --runs N    of each target
 #
 # CXX: a clang++ with libFuzzer (default: the newest installed). PYTHON: a Python with the test requirements.
@@ -13,7 +13,7 @@ targets="predict_request predict_json http1 http2"
 case "${1:-}" in
     --runs) limit="-runs=${2:?how many runs?}" ;;
     "" | *[!0-9]*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
-    *) limit="-max_total_time=$((($1 + 3) / 4))" ;;
+    *) limit="-max_total_time=$((($1 + 1) / 2))" ;;
 esac
 
 find_clang() {
@@ -39,11 +39,20 @@ build() {
         -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -I "$cpp" \
         "tests/fuzz/fuzz_$target.cpp" "$@" -o "$out/$target"
 }
+
+# Waits for these processes; 1 if one failed. One by one: a plain "wait" forgets how they ended.
+all_of() {
+    failed=0
+    for process; do wait "$process" || failed=1; done
+    return $failed
+}
 build predict_request "$cpp/convert.cpp" "$cpp/proto_wire.cpp" "$cpp/tensor_decode.cpp" "$cpp/tfs_request.cpp" \
-    "$cpp/tfs_response.cpp"
+    "$cpp/tfs_response.cpp" &
+first=$!
 build predict_json "$cpp/base64.cpp" "$cpp/convert.cpp" "$cpp/json_number.cpp" "$cpp/json_reader.cpp" \
     "$cpp/json_tensor.cpp" "$cpp/number_text.cpp" "$cpp/proto_wire.cpp" "$cpp/signature.cpp" "$cpp/tensor_decode.cpp" \
-    "$cpp/tfs_json_request.cpp" "$cpp/tfs_json_response.cpp" "$cpp/tfs_request.cpp"
+    "$cpp/tfs_json_request.cpp" "$cpp/tfs_json_response.cpp" "$cpp/tfs_request.cpp" &
+all_of $first $!
 python=${PYTHON:-python3}
 openvino=$("$python" -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')
 # The front end's sessions. Of OpenVINO only the headers' own code is used: the data plane is the target's.
@@ -57,15 +66,34 @@ build_session() {
     build "$target" $sources -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* \
         "-Wl,-rpath,$openvino/libs" -lnghttp2 -luv -lz
 }
-build_session http2 net/grpc_stream net/grpc_text net/tensor_offset
+build_session http2 net/grpc_stream net/grpc_text net/tensor_offset &
+first=$!
 build_session http1 net/http1_reader net/http1_session net/rest_call net/rest_port net/rest_route net/rest_stream \
-    net/rest_text allocator convert dynamic_graph model shape_cache shape_check signature tensor_decode
+    net/rest_text allocator convert dynamic_graph model shape_cache shape_check signature tensor_decode &
+all_of $first $!
 PYTHONPATH=. "$python" -m tests.fuzz.make_corpus "$out/corpus"
 
-for target in $targets; do
+# What a target says is shown at its end: two at a time would mix their lines.
+fuzz() {
+    target=$1
     dictionary=
     if [ -e "$out/corpus/$target.dict" ]; then dictionary="-dict=$out/corpus/$target.dict"; fi
+    status=0
     "$out/$target" "$limit" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -use_value_profile=1 -artifact_prefix="$out/findings/$target-" $dictionary "$out/corpus/$target" ||
-        { echo "findings are in $out/findings" >&2; exit 1; }
+        -use_value_profile=1 -artifact_prefix="$out/findings/$target-" $dictionary "$out/corpus/$target" \
+        >"$out/$target.log" 2>&1 || status=1
+    echo "$target:"
+    if [ $status = 0 ]; then tail -n 20 "$out/$target.log"; else cat "$out/$target.log"; fi
+    return $status
+}
+# shellcheck disable=SC2086 - a list of names
+set -- $targets
+while [ $# -gt 0 ]; do
+    processes=
+    for target in "$1" ${2:-}; do
+        fuzz "$target" &
+        processes="$processes $!"
+        shift
+    done
+    all_of $processes || { echo "findings are in $out/findings" >&2; exit 1; }
 done

@@ -7,6 +7,7 @@
 #
 # Those of the native gRPC front end are among both: what runs in their process, and the servers they start.
 #
+# OVMS_FRONTEND=0: the native front end is not built, for tests that do not use it.
 # PYTHON: a Python with the build's and the tests' requirements. CXX: g++ (its runtime is the one that is preloaded).
 set -eu
 cd "$(dirname "$0")/../.."
@@ -15,7 +16,7 @@ front_end="tests/server/test_grpc_headers.py tests/server/test_grpc_limits.py te
 case "$kind" in
     address) runtimes="libasan.so libubsan.so libstdc++.so" tests="tests/native $front_end" ;;
     thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py $front_end" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 shift
 python=${PYTHON:-python3}

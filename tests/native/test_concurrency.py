@@ -250,6 +250,7 @@ class TestSlow:
         together = time.monotonic() - began
         assert together > 4 * 0.6 * min(before, self.shortest(registry))
 
+    @pytest.mark.alone
     def test_first_come_first_served(self, model: _native.Model, registry: _native.Registry) -> None:
         finished: list[int] = []
         turns = [threading.Event() for _ in range(6)]

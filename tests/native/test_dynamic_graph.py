@@ -110,6 +110,7 @@ def test_good_requests_among_failing_ones(
     assert model.in_use == 0
 
 
+@pytest.mark.alone
 def test_shapes_that_do_not_fit_cost_others_nothing(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     """They are found before the run, so the model is not compiled again: that would show in the time of many."""
     serve(build(tmp_path, by_value=False))
@@ -121,6 +122,7 @@ def test_shapes_that_do_not_fit_cost_others_nothing(serve: Serve, registry: _nat
     assert time.perf_counter() - started < 2  # a compilation takes at least 10 ms, so 200 of them do not fit in
 
 
+@pytest.mark.alone
 def test_a_deadline_holds_while_the_model_is_compiled_again(
     serve: Serve, registry: _native.Registry, tmp_path: Path
 ) -> None:

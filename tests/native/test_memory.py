@@ -61,6 +61,7 @@ def late(serve: Serve, tmp_path: Path) -> _native.Model:
     return serve(late_reader(tmp_path, 100_000))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("remainder", "shared"), [(0, True), (4, True), (60, True), (1, False), (2, False), (63, False)]
 )

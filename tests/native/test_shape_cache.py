@@ -65,6 +65,7 @@ def test_a_model_without_a_shape_of_its_own(serve: Serve, registry: _native.Regi
     assert model.compilations == 4  # one proves at the load that it can be done
 
 
+@pytest.mark.alone
 def test_the_deadline_of_the_caller(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     """Who has no time leaves; the compilation goes on for the next one."""
     model = serve(heavy(tmp_path), compiled_shapes=2, **AUTO)
@@ -93,6 +94,7 @@ def test_found_compiled_by_a_later_request(serve: Serve, registry: _native.Regis
         assert time.monotonic() < deadline
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(bool(os.environ.get("OVMS_SANITIZE")), reason="it needs a model to compile in time")
 def test_a_flood_of_new_shapes(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     """Some are compiled, the rest is refused at once; shapes that are there are answered all the time."""

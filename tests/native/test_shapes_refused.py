@@ -107,6 +107,7 @@ def test_what_only_the_model_knows(serve: Serve, registry: _native.Registry, tmp
     )  # another shape that fits
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(bool(os.environ.get("OVMS_SANITIZE")), reason="it measures time")
 @pytest.mark.parametrize("options", [{}, {"shapes": {"": "auto"}}, {"shapes": {"": "auto"}, "compiled_shapes": 2}])
 def test_within_milliseconds(

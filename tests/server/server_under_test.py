@@ -22,6 +22,8 @@ from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import (
 )
 from tensor_protos import request
 
+from tests.ports import free_port as free_port
+
 ROOT = Path(__file__).parents[2]
 TREE = Path(os.environ.get("OVMS_TEST_TREE") or ROOT)
 """Whose server is tested: another one's if it is built in another way."""
@@ -168,12 +170,6 @@ def clean_environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(changing)}
     # Versions that a test has just made count at once, and a mistake ends the server.
     return kept | {"PYTHONPATH": str(TREE), "FILE_SYSTEM_POLL_WAIT_SECONDS": "0"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stubs:

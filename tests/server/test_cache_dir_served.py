@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from repository import serving_model
 from slow_load import slow_to_load
 
@@ -31,6 +32,7 @@ def moment(text: str) -> float:
     return time.mktime(time.strptime(seconds, "%Y-%m-%d %H:%M:%S")) + int(thousandths) / 1000
 
 
+@pytest.mark.alone
 def test_the_second_start_finds_what_the_first_compiled(tmp_path: Path) -> None:
     folder, cache = slow_to_load(tmp_path, layers=600), tmp_path / "made" / "cache"
     first = load_seconds(folder, "--cache_dir", str(cache))

@@ -24,7 +24,7 @@ CPUS = len(os.sched_getaffinity(0))
 CONTROLLER = Path("/sys/fs/cgroup/cpu")
 CHOSEN = re.compile(r"--- on \S+: (\d+ streams|streams unknown), (\d+) infer requests")
 
-pytestmark = pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")]
 
 
 @contextlib.contextmanager

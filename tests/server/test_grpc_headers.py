@@ -55,6 +55,7 @@ def test_a_timeout_that_has_passed_when_the_call_arrives(port: int, timeout: str
         )
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("timeout", ["80m", "80000u", "80000000n"])
 @NATIVE_ONLY
 def test_the_server_keeps_the_time_by_itself(tmp_path: Path, timeout: str) -> None:

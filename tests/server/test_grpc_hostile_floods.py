@@ -32,7 +32,7 @@ from hyperframe.frame import (
 )
 from server_under_test import METADATA, PREDICT
 
-pytestmark = NATIVE_ONLY
+pytestmark = [pytest.mark.alone, NATIVE_ONLY]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from tensor_protos import request
 
 from tests.models.slow import slow
 
+pytestmark = pytest.mark.alone
+
 ONE = request("slow", x=np.ones((1, 10), np.float32))
 
 

@@ -208,6 +208,7 @@ def test_a_bad_request_changes_nothing(setup: Setup, kind: str) -> None:
     assert setup.server.text.count("Models configured") == before
 
 
+@pytest.mark.alone
 def test_an_answer_comes_within_the_deadline_while_a_model_loads(setup: Setup, tmp_path: Path) -> None:
     message = setup.request("a", heavy=slow_to_load(tmp_path, layers=1200))
     with Traffic(setup.server, "a") as traffic:

@@ -31,11 +31,14 @@ def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @contextmanager
 def others_are_served(victim: Target) -> Iterator[None]:
-    """Predictions on a connection of their own succeed all through the block, each within a second."""
+    """Predictions on connections of their own, some hundred a second, succeed all through the block.
+
+    None waits for as long as a hostile request may.
+    """
     over, slowest, failures, count = threading.Event(), [0.0], [], [0]
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(0.005):
             start = time.monotonic()
             answer = victim.one(post())
             slowest[0] = max(slowest[0], time.monotonic() - start)
@@ -53,7 +56,7 @@ def others_are_served(victim: Target) -> Iterator[None]:
         thread.join(PATIENCE)
     assert not failures
     assert count[0] > 5
-    assert slowest[0] < 1.0, f"{slowest[0]:.2f} s"
+    assert slowest[0] < 0.75 * ALLOWED, f"{slowest[0]:.2f} s"
 
 
 def drip(victim: Target, head: bytes, piece: Callable[[int], bytes]) -> float:

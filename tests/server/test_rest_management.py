@@ -74,6 +74,7 @@ def busy(tmp_path: Path) -> Iterator[tuple[Server, int]]:
         yield running
 
 
+@pytest.mark.alone
 def test_a_queue_that_is_full(busy: tuple[Server, int]) -> None:
     _, port = busy
     body = json.dumps({"instances": [[1.0] * 10]})

@@ -20,6 +20,8 @@ from stress_clients import Footprint
 
 from tests.models import synthetic
 
+pytestmark = pytest.mark.alone
+
 MODELS = int(os.environ.get("SCALE_MODELS", "24"))
 VERSIONS = 3
 LOAD_THREADS = 3

@@ -15,6 +15,8 @@ from tensor_protos import request
 
 from tests.models import slow, synthetic
 
+pytestmark = pytest.mark.alone
+
 RUN = 0.3  # seconds of a run of the slow models, about
 ONE = np.ones((1, 10), np.float32)
 LARGE = np.ones((8, 1024, 1024), np.float32)
@@ -61,7 +63,7 @@ def test_calls_of_a_slow_model_keep_no_quick_one_waiting(served: Served) -> None
         assert served.call("null").result().outputs["y"].tensor_content == (ONE + 1).tobytes()
         took.append(time.monotonic() - began)
     assert not waiting[-1].done()
-    assert statistics.median(took) < RUN / 10
+    assert statistics.median(took) < RUN / 4  # there are twelve runs to wait for
     for call in waiting:
         call.result()
 

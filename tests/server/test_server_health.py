@@ -18,6 +18,7 @@ from tests.models import slow
 
 SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 ROW = np.zeros((1, 8), np.float32)
+RUN = 5.0  # seconds of a run of the slow model, about
 
 
 @pytest.fixture
@@ -112,10 +113,10 @@ def test_more_watchers_than_threads_leave_room_for_calls(gallery: Gallery) -> No
 def test_a_server_whose_threads_all_compute_tells_its_health(tmp_path: Path, engine: str) -> None:
     options = ("--nireq", "1", "--grpc_workers", "2", "--drain_seconds", "0.1", "--grpc_engine", engine)
     with (
-        serving(slow.slow(5000, tmp_path), *options) as server,
+        serving(slow.slow(RUN * 1000, tmp_path), *options) as server,
         Stubs(server.address) as stubs,
         Stubs(server.address) as probe,
-        Client(server.address, timeout=1) as client,
+        Client(server.address, timeout=RUN) as client,
     ):
         probe.health_of()  # connected, so that what follows measures answers
         client.status("slow")
@@ -124,13 +125,13 @@ def test_a_server_whose_threads_all_compute_tells_its_health(tmp_path: Path, eng
         waiting = [stubs.prediction.Predict.future(message, timeout=PATIENCE) for _ in range(6)]
         assert next(watch(stubs, "slow")) == "SERVING"  # on the same connection, so the calls before it have arrived
         for _ in range(3):
-            answer = probe.health.Check(health_pb2.HealthCheckRequest(service="slow"), timeout=1)
+            answer = probe.health.Check(health_pb2.HealthCheckRequest(service="slow"), timeout=RUN)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-            listed = probe.health.List(health_pb2.HealthListRequest(), timeout=1).statuses
+            listed = probe.health.List(health_pb2.HealthListRequest(), timeout=RUN).statuses
             assert {name: one.status for name, one in listed.items()} == dict.fromkeys(
                 (*SERVICES, "slow"), answer.status
             )
-            assert next(iter(probe.health.Watch(health_pb2.HealthCheckRequest(), timeout=1))).status == answer.status
+            assert next(iter(probe.health.Watch(health_pb2.HealthCheckRequest(), timeout=RUN))).status == answer.status
             assert [one.state for one in client.status("slow")] == ["AVAILABLE"]
             assert client.metadata("slow").inputs.keys() == {"x"}
         assert not any(call.done() for call in (begun, *waiting))

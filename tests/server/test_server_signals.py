@@ -157,6 +157,7 @@ def test_drain_seconds_is_the_limit(tmp_path: Path, engine: str) -> None:
         assert call.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
+@pytest.mark.alone
 def test_drain_seconds_is_one_limit_for_requests_and_unloading(tmp_path: Path) -> None:
     with serving(slow.slow(20_000, tmp_path), "--drain_seconds", "2") as server, Stubs(server.address) as stubs:
         call = begin_slow_call(server, stubs)
@@ -250,7 +251,7 @@ def test_the_port_is_free_again_at_once(tmp_path: Path, engine: str) -> None:
 def test_under_the_timeout_command(tmp_path: Path) -> None:
     """Its exit status 124 means that the time was up; the server's last line, that it ended in order."""
     folder = synthetic.add(1, tmp_path)
-    command = [*("timeout", "3", sys.executable, "-m", "ovms", "model"), *("--model_name", "add")]
+    command = [*("timeout", "8", sys.executable, "-m", "ovms", "model"), *("--model_name", "add")]
     done = subprocess.run(
         [*command, "--model_path", str(folder), "--port", "0"],
         capture_output=True, text=True, cwd=ROOT, env=clean_environment(), timeout=PATIENCE, check=False,

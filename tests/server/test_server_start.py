@@ -20,6 +20,8 @@ print(time.perf_counter() - began)
 """
 RUNS = 3
 
+pytestmark = pytest.mark.alone
+
 
 def openvino_alone(model: Path) -> float:
     """Seconds of a first load in a fresh process."""

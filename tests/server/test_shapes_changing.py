@@ -67,6 +67,7 @@ def test_right_values_in_turn(tmp_path: Path) -> None:
             np.testing.assert_array_equal(client.predict("conv3", {"x": x})["y"], convolved(x))
 
 
+@pytest.mark.alone
 def test_who_waits_for_a_compilation_has_its_deadline_and_others_do_not_wait(tmp_path: Path) -> None:
     folder = slow_to_load(tmp_path, layers=4 * HEAVY)
     options = ("--shape", "auto", "--compiled_shapes", "2", "--nireq", "1")
@@ -86,6 +87,7 @@ def test_who_waits_for_a_compilation_has_its_deadline_and_others_do_not_wait(tmp
         assert again < compiling / 10, (again, compiling)
 
 
+@pytest.mark.alone
 def test_a_shape_that_cannot_be_is_refused_within_milliseconds(tmp_path: Path) -> None:
     """With the four facts; what the best of some calls takes is the server's doing, the rest the machine's."""
     with serving(convolution(tmp_path), "--shape", "(1,3,16:64,16:64)") as server, Client(server.address) as client:

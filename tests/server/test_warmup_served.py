@@ -28,6 +28,7 @@ def recorded(folder: Path, message: PredictRequest) -> Path:
     return folder
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("shape", [[], ["--shape", "auto"], ["--shape", "auto", "--compiled_shapes", "2"]])
 def test_the_first_request_is_like_the_others(tmp_path: Path, shape: list[str]) -> None:
     folder = convolution(tmp_path)
