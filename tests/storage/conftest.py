@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _no_clouds() -> Iterator[None]:
     """Only what a test sets itself; services of metadata, which virtual machines have, are not asked."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
@@ -35,6 +35,13 @@ def _no_clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 patch.delenv(name)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("NO_GCE_CHECK", "true")
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where SDKs find what belongs to a user; other folders of tests have their user's own."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         yield
 

@@ -22,6 +22,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.ports import free_port
+
 PATIENCE: Final = 60.0
 """Seconds for a server to start."""
 
@@ -121,7 +123,7 @@ def seaweedfs(tls: tuple[str, str, str] | None = None) -> Iterator[S3Server]:
         names = [
             f"-{kind}.port{suffix}" for kind in ("master", "volume", "filer", "s3", "admin") for suffix in ("", ".grpc")
         ]
-        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        ports = dict(zip(names, [free_port() for _ in names], strict=True))
         identities = Path(folder, "s3.json")
         identities.write_text(json.dumps({"identities": [_identity(one) for one in _IDENTITIES]}))
         data = Path(folder, "data")
@@ -156,7 +158,7 @@ def swift() -> Iterator[S3Server]:
     with tempfile.TemporaryDirectory(prefix="swift-", ignore_cleanup_errors=True) as name, ExitStack() as running:
         folder = Path(name)
         kinds = ("account", "container", "object", "proxy")
-        ports = dict(zip(kinds, free_ports(4), strict=True))
+        ports = dict(zip(kinds, [free_port() for _ in kinds], strict=True))
         _write_swift(folder, ports, bin_folder, user)
         url = f"http://127.0.0.1:{ports['proxy']}"
         client = s3_client(url, *user)
@@ -181,7 +183,7 @@ def fake_gcs() -> Iterator[GcsServer]:
     # Its own FakeGCSServer reads no line of what the server prints, and the server stops once the pipe is full.
     program = str(_get_binary_path())
     with tempfile.TemporaryDirectory(prefix="gcs-") as folder:
-        (port,) = free_ports(1)
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         command = [
             program, "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
@@ -211,7 +213,7 @@ def azurite(tls: tuple[str, str, str] | None = None) -> Iterator[AzureServer]:
         pytest.skip(f"{missing.name} is not installed: pip install -e .[test]")
     account, key = "testacct", base64.b64encode(b"test" * 16).decode()
     with tempfile.TemporaryDirectory(prefix="azurite-") as folder:
-        (port,) = free_ports(1)
+        port = free_port()
         url = f"http{'s' if tls else ''}://127.0.0.1:{port}/{account}"
         command = [
             program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent",
@@ -241,15 +243,6 @@ def s3_client(url: str, access_key: str, secret_key: str, **options: Any) -> Any
         "s3", endpoint_url=url, aws_access_key_id=access_key, aws_secret_access_key=secret_key,
         region_name="us-east-1", config=config, **options,
     )  # fmt: skip
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports of loopback that nobody listens on."""
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _program(name: str, package: str, how: str = "it comes with") -> str:

@@ -16,7 +16,9 @@ from ovms_client import Client, ServerError
 from remote_models import RemoteModels, keys
 from repository import Repository, Traffic, answer, serving_file, states, until, until_answer, until_states
 from server_under_test import PATIENCE, Server, starting
-from servers import ADMIN, LISTER, READER, STRANGER, S3Server, free_ports
+from servers import ADMIN, LISTER, READER, STRANGER, S3Server
+
+from tests.ports import free_port
 
 LISTS = "list-type=2"
 READS = r"^/models/\w+/\w+/\d"
@@ -153,7 +155,7 @@ def test_stores_that_fail_from_the_start(
 ) -> None:
     models.put("healthy", 1)
     bucket = {"base_path": f"s3://nosuchbucket/{models.prefix}", "endpoint": seaweedfs.url}
-    (closed,) = free_ports(1)
+    closed = free_port()
     hanging = proxied(seaweedfs.url)
     hanging.fail(Fault(hang=True))
     cases = {
@@ -279,7 +281,7 @@ def test_a_server_stops_while_a_store_hangs(
     proxy = proxied(seaweedfs.url)
     proxy.fail(Fault(hang=True), READS, "GET")
     file = models.write(models.entry("m", endpoint=proxy.url))
-    (port,) = free_ports(1)
+    port = free_port()
     arguments = ("config", "--config_path", str(file), "--port", str(port), *models.options)
     with starting(*arguments, FILE_SYSTEM_POLL_WAIT_SECONDS="0.1", **keys()) as server:
         server.wait_for_line("downloading 2 files")

@@ -10,11 +10,12 @@ from functools import partial
 import pytest
 from certificates import Certificates
 from faulty_proxy import Fault, FaultyProxy
-from servers import BUCKET, PUBLIC, free_ports
+from servers import BUCKET, PUBLIC
 from store_kinds import FORGER, LISTER, NOBODY, OWNER, READER, STRANGER, StoreKind
 
 from ovms.errors import Code, ServingError
 from ovms.storage.object_store import PIECE_BYTES, ObjectStore, StoredObject, StoreOptions
+from tests.ports import free_port
 
 LIMIT = 1.0
 """Seconds of the time limits in tests of them."""
@@ -342,7 +343,7 @@ def test_a_cut_in_the_middle(kind: StoreKind, store: ObjectStore, proxy: FaultyP
 
 
 def test_a_server_that_is_not_there(kind: StoreKind, become: object) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     for endpoint, said in ((f"http://127.0.0.1:{port}/acct", "refused"), ("http://store.invalid/acct", "resolved")):
         store = kind.open(BUCKET, StoreOptions(endpoint=endpoint, connect_timeout=LIMIT, read_timeout=LIMIT))
         error = refused(kind, partial(store.list_objects, "x/", 10))
