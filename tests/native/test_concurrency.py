@@ -214,6 +214,7 @@ class TestSlow:
         assert len(woken) == 3
         assert max(woken) - min(woken) < RUN
 
+    @pytest.mark.alone
     def test_deadlines(self, model: _native.Model, registry: _native.Registry) -> None:
         """Ten at once on one infer request: it runs one at a time, and the others give up when they said."""
         timeout = 3 * self.shortest(registry)

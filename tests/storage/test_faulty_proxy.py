@@ -75,6 +75,7 @@ def test_what_passes_is_counted(proxy: FaultyProxy, connection: http.client.HTTP
     assert proxy.count() == 0
 
 
+@pytest.mark.alone
 def test_faults(proxy: FaultyProxy, connection: http.client.HTTPConnection, stored: str) -> None:
     proxy.fail(Fault(status=503, headers=(("Retry-After", "1"),), body=b"busy"), times=2)
     assert get(connection, stored) == (503, b"busy")
