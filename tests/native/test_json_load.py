@@ -105,6 +105,7 @@ def test_everyone_gets_their_own_answer(registry: _native.Registry, rng: random.
     assert done == [500] * 8
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("models")
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer keeps freed memory for a while")
 def test_memory_of_many_requests(registry: _native.Registry, rng: random.Random) -> None:
