@@ -141,6 +141,7 @@ def test_a_client_that_hangs_up_is_not_computed_for(served: tuple[Server, int]) 
         assert server.cpu_seconds() - before < 3 * cost  # of five there were
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_no_python_on_the_way_of_a_prediction(tmp_path: Path) -> None:
     """Another process is answered while this one's interpreter is held by a call that does not let go of it."""
