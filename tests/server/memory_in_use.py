@@ -13,14 +13,10 @@ import subprocess
 from pathlib import Path
 
 from repository import until
-from server_under_test import Server
+from server_under_test import SANITIZED, Server
 
 COMPILER = os.environ.get("CC") or "cc"
-MEASURABLE = (
-    platform.libc_ver()[0] == "glibc"
-    and not os.environ.get("OVMS_SANITIZE")
-    and shutil.which(shlex.split(COMPILER)[0]) is not None
-)
+MEASURABLE = platform.libc_ver()[0] == "glibc" and not SANITIZED and shutil.which(shlex.split(COMPILER)[0]) is not None
 """Whether this machine, and the server's build, let it be measured."""
 
 

@@ -26,7 +26,7 @@ from http2_peer import MESSAGE, Peer, call_headers, framed
 from memory_in_use import MEASURABLE, MemoryInUse
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.predict_pb2 import PredictResponse
 from repository import until
-from server_under_test import PATIENCE, PREDICT, STATUS, free_port, serving
+from server_under_test import PATIENCE, PREDICT, SANITIZED, STATUS, free_port, serving
 from tensor_protos import array_of, request
 
 from ovms.frontends.worker_threads import IDLE_SECONDS
@@ -202,6 +202,5 @@ def test_nothing_is_left_of_requests(tmp_path: Path) -> None:
             f"RSS in MiB {[round(kib / 1024, 1) for kib in held]}; {dict(checked)}"
         )
         assert left < LEFT
-        if not os.environ.get("OVMS_SANITIZE"):
-            assert max(half) - min(half) < 24 * 1024
+        assert SANITIZED or max(half) - min(half) < 24 * 1024
         victim.is_well()
