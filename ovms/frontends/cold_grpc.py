@@ -16,6 +16,8 @@ Unary = Callable[[bytes, float | None], bytes]
 HEALTH_SERVICE: Final = "grpc.health.v1.Health"
 WATCH: Final = f"/{HEALTH_SERVICE}/Watch"
 RELOAD: Final = f"/{MODEL_SERVICE}/HandleReloadConfigRequest"
+MOST_WATCH_BYTES: Final = 4096
+"""Of the message that opens a stream of the health service: it is kept as long as the stream is open."""
 
 
 def unary_calls(cold: ColdCalls, reload: ReloadCall, health_servicer: Any) -> Mapping[str, Unary]:
@@ -44,7 +46,12 @@ class Watch:
         self._on_left: list[Callable[[], None]] = []
 
     def start(self, servicer: Any, message: bytes) -> None:
-        """Have the servicer send what happens from now on; ServingError for a message that is none."""
+        """Have the servicer send what happens from now on; ServingError for a message that is none, or is too large."""
+        if len(message) > MOST_WATCH_BYTES:
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                f"HealthCheckRequest of Watch: expected at most {MOST_WATCH_BYTES} bytes, got {len(message)}",
+            )
         servicer.Watch(_parse(health_pb2.HealthCheckRequest, message), self, self._on_status)
 
     def add_callback(self, callback: Callable[[], None]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.fuzz.http2_frames import grpc_in_other_frames, rest_over_http2
 from tests.native.json_bodies import SIGNATURES, bodies
 from tests.native.json_cases import ACCEPTED, EITHER, REFUSED
 from tests.native.reference import (
@@ -133,10 +134,7 @@ def http1() -> Iterator[bytes]:
     for number, one in enumerate(requests):
         yield bytes([number % 256]) + one
         yield bytes([number % 256]) + one + requests[number * 7 % len(requests)] + requests[number * 13 % len(requests)]
-    settings = b"\0\0\0\4\0\0\0\0\0"
-    headers = b"\x83\x86\x04\x16/v1/models/m:predict\x01\x01a"
-    frame = len(headers).to_bytes(3, "big") + b"\1\4\0\0\0\1" + headers
-    yield b"\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + frame + b"\0\0\2\0\1\0\0\0\1{}"
+    yield from (b"\0" + connection for connection in rest_over_http2())
 
 
 def http2() -> Iterator[bytes]:
@@ -174,6 +172,7 @@ def http2() -> Iterator[bytes]:
             (call, ask, between, call, ask),
         ):
             yield hello + b"".join(steps)
+    yield from (hello + steps for steps in grpc_in_other_frames())
     yield b"\x01" + bytes([8, 18]) + b"GET / HTTP/1.1\r\n\r\n"
     yield hello + b"".join(bytes([0, 1, path]) for path in paths) * 20
 

@@ -5,14 +5,17 @@
 #   tests/native/sanitize.sh address [PYTEST ARGUMENTS]   AddressSanitizer and UndefinedBehaviorSanitizer, all tests
 #   tests/native/sanitize.sh thread [PYTEST ARGUMENTS]    ThreadSanitizer, the tests with threads
 #
-# Those of the native gRPC front end are among both: what runs in their process, and the servers they start.
+# Those of the native front end are among both: the servers that they start are built so, too. What they say of memory
+# and of time is not checked then.
 #
 # OVMS_FRONTEND=0: the native front end is not built, for tests that do not use it.
 # PYTHON: a Python with the build's and the tests' requirements. CXX: g++ (its runtime is the one that is preloaded).
 set -eu
 cd "$(dirname "$0")/../.."
 kind=${1:-}
-front_end="tests/server/test_grpc_headers.py tests/server/test_grpc_limits.py tests/server/test_grpc_messages.py tests/server/test_grpc_streams.py"
+front_end=$(ls tests/server/test_grpc_[hmsl]*.py tests/server/test_rest_native.py tests/server/test_rest_http2.py \
+    tests/server/test_rest_hostile_*.py tests/server/test_scheduling_served.py tests/server/test_metrics_served.py \
+    tests/server/test_cold_calls_memory.py)
 case "$kind" in
     address) runtimes="libasan.so libubsan.so libstdc++.so" tests="tests/native $front_end" ;;
     thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py $front_end" ;;

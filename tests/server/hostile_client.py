@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from repository import until
-from server_under_test import PATIENCE, Server, free_port, serving
+from server_under_test import PATIENCE, SANITIZED, Server, free_port, serving
 
 from tests.models import synthetic
 
@@ -113,7 +113,7 @@ class Target:
         before = self.status("VmRSS")
         yield
         grown = (self.status("VmHWM") - before) / 1024
-        assert grown < mebibytes, f"{grown:.0f} MiB more than before"
+        assert SANITIZED or grown < mebibytes, f"{grown:.0f} MiB more than before"
         until(lambda: self.files() <= files, self.files)
 
 
@@ -158,5 +158,5 @@ def timed(target: Target, data: bytes, seconds: float, **options: Any) -> list[A
     """As `Target.send`, which has to come to its end in time."""
     start = time.monotonic()
     answers = target.send(data, **options)
-    assert time.monotonic() - start < seconds
+    assert SANITIZED or time.monotonic() - start < seconds
     return answers

@@ -28,6 +28,9 @@ ROOT = Path(__file__).parents[2]
 TREE = Path(os.environ.get("OVMS_TEST_TREE") or ROOT)
 """Whose server is tested: another one's if it is built in another way."""
 
+SANITIZED = bool(os.environ.get("OVMS_SANITIZE"))
+"""Whether the server is built with a sanitizer: what it takes of memory and time is not its own then."""
+
 PATIENCE = 60.0  # seconds; only a failing test ever waits that long
 LISTENS = re.compile(r"gRPC server listens on port (\d+) and will be serving models: (.*)")
 EXACT = ("--plugin_config", '{"INFERENCE_PRECISION_HINT": "f32"}')

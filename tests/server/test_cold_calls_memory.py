@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ovms_client import Client, NotFound
 from repository import Repository, serving_model, until_states
+from server_under_test import SANITIZED
 from stress_clients import Footprint
 
 CALLS = int(os.environ.get("STRESS_COLD_CALLS", "1500"))
@@ -28,7 +29,7 @@ def test_cold_calls_leave_nothing(tmp_path: Path) -> None:
         print(f"\n{CALLS} of each: {before.memory / 1e6:.1f} MB before, {after.memory / 1e6:.1f} MB after")
         assert after.files <= before.files
         # What the allocator takes for a few calls at a time, not something for each.
-        assert after.memory - before.memory < 3e6
+        assert SANITIZED or after.memory - before.memory < 3e6
 
 
 def _ask(client: Client, times: int) -> None:

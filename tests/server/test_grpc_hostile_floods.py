@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 from grpc_engines import NATIVE_ONLY
+from grpc_health.v1 import health_pb2
 from grpc_target import (
     ENHANCE_YOUR_CALM,
     Target,
@@ -18,7 +19,7 @@ from grpc_target import (
     target,
 )
 from hostile_client import MIB
-from http2_peer import MESSAGE, framed
+from http2_peer import MESSAGE, Peer, call_headers, framed
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -42,6 +43,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield victim
 
 
+WATCH = "/grpc.health.v1.Health/Watch"
 PING = PingFrame(0, b"12345678").serialize()
 NOTHING = DataFrame(1).serialize()
 
@@ -85,12 +87,27 @@ def test_rapid_reset(victim: Target) -> None:
         assert goaway_code(connection) in (ENHANCE_YOUR_CALM, None)  # None: its reset came before it could be read
 
 
-@pytest.mark.parametrize("path", ["/grpc.health.v1.Health/Check", METADATA, "/grpc.health.v1.Health/Watch"])
+@pytest.mark.parametrize("path", ["/grpc.health.v1.Health/Check", METADATA, WATCH])
 def test_rapid_reset_of_calls_that_python_answers(victim: Target, path: str) -> None:
     flood = taken_back(30_000, path, framed(b""))
     with victim.bounded(mebibytes=120, cpu=10, slowest=2), victim.connect() as connection:
         connection.sendall(flood + PING)
         frames_of(connection, lambda frame: isinstance(frame, PingFrame))
+
+
+def test_watches_of_services_with_long_names(victim: Target) -> None:
+    """Streams that stay open keep their requests: none is large."""
+    message = framed(health_pb2.HealthCheckRequest(service="m" * (MIB // 2)).SerializeToString())
+    with victim.bounded(mebibytes=100, cpu=4), Peer(victim.port) as peer:
+        for _ in range(200):
+            answer = peer.call(message, path=WATCH)
+            code, text = answer.status
+            assert code == 3
+            assert f"expected at most 4096 bytes, got {MIB // 2 + 4}" in text
+        fine = peer.ask(
+            framed(health_pb2.HealthCheckRequest(service="m" * 4000).SerializeToString()), call_headers(WATCH)
+        )
+        peer.until(lambda: bool(peer.answers[fine].data))
 
 
 def taken_back(count: int, path: str = PREDICT, data: bytes = framed(MESSAGE)) -> bytes:

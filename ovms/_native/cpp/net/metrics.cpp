@@ -81,6 +81,7 @@ void Metrics::count_other(Interface interface, std::string_view method, int code
 
 Series& Metrics::series(uint64_t id, const Model* model, Interface interface, std::string_view method) {
     const std::lock_guard lock(mutex_);
+    if (predictions_.size() >= kMostSeries) predictions_.clear();  // every load of a model has an id of its own
     auto made = std::make_unique<Series>();
     made->interface = interface;
     made->method = method;
