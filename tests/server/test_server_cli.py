@@ -97,8 +97,8 @@ MISTAKES = [
     (model("{sealed.xml}"), 1, ["{sealed.xml}", "not readable"]),
     (model("{sealed}"), 1, ["{sealed}"]),
     (model("{twice}"), 1, ["{twice}/1", "more than one OpenVINO IR model", "other.xml, twice.xml"]),
-    (model("s3://bucket/model"), 1, ["s3://bucket/model", "not supported"]),
-    (model("gs://bucket/model"), 1, ["gs://bucket/model", "not supported"]),
+    (model("ftp://bucket/model"), 1, ["ftp://bucket/model", "not supported"]),
+    (model("s3://buck et/model"), 1, ["s3://buck et/model", "no bucket can have this name"]),
 ]
 
 
