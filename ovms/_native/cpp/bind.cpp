@@ -134,8 +134,8 @@ void bind_outputs(const std::vector<OutputView>& outputs, const std::vector<size
     // What was placed for a call before has its own tensor back, unless it is placed again.
     for (size_t index = 0; index < slot.output_memory.size(); ++index) {
         if (slot.output_memory[index] != OutputMemory::kPlaced) continue;
-        const auto asked = std::find(order.begin(), order.end(), index);
-        if (asked != order.end() && !outputs.empty() && placeable(outputs[static_cast<size_t>(asked - order.begin())])) continue;
+        const auto asked = static_cast<size_t>(std::find(order.begin(), order.end(), index) - order.begin());
+        if (asked < outputs.size() && placeable(outputs[asked])) continue;
         slot.request.set_output_tensor(index, slot.own_outputs[index]);
         slot.output_memory[index] = OutputMemory::kOwn;
     }
