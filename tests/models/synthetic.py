@@ -111,6 +111,19 @@ def echo_and_add(size: int, root: Path, name: str = "echo", version: int = 1) ->
     return _save([("x", x), ("y", ops.add(x, _f32(1)))], [x], root, name, version)
 
 
+def large_and_dynamic(size: int, root: Path, name: str = "mixed", version: int = 1) -> Path:
+    """``x`` f32 ``[1,size]``, ``y`` f32 the same shape; among the outputs one whose shape only a run tells.
+
+    ``y`` is x + 1, ``few`` f32 ``[1,3]`` the first of it, ``twice`` f32 ``[1,3]`` twice these; ``where`` i64 ``[2,?]``
+    tells which of y are not 0.
+    """
+    x = _input("x", "f32", [1, size])
+    y = ops.add(x, _f32(1))
+    first = ops.slice(y, *(ops.constant(np.array([number], np.int64)) for number in (0, 3, 1, 1)))
+    outputs = [("few", first), ("where", ops.non_zero(y, "i64")), ("y", y), ("twice", ops.multiply(first, _f32(2)))]
+    return _save(outputs, [x], root, name, version)
+
+
 def add(value: float, root: Path, name: str = "add", version: int = 1) -> Path:
     """``y = x + value``, f32 ``[-1,10]`` both: versions of one model that can be told apart."""
     x = _input("x", "f32", [-1, 10])

@@ -10,6 +10,8 @@ import grpc
 import numpy as np
 import pytest
 from grpc_engines import NATIVE_ONLY
+from http2_peer import Peer, framed, window
+from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.predict_pb2 import PredictResponse
 from rest_calls import ask
 from server_under_test import PATIENCE, Server, Stubs, free_port, serving
 from tensor_protos import array_of, request
@@ -127,6 +129,32 @@ def test_an_output_that_is_an_input_itself(tmp_path: Path) -> None:
                 answer = stubs.prediction.Predict(request(folder.name, x=x), timeout=PATIENCE)
                 for name, tensor in answer.outputs.items():
                     np.testing.assert_array_equal(array_of(tensor), {"x": x, "y": x + 1}[name], err_msg=name)
+
+
+@NATIVE_ONLY
+def test_an_answer_that_is_not_laid_out_leaves_those_before_alone(tmp_path: Path) -> None:
+    """One of the outputs asked for has no fixed shape, and an earlier answer is still on its way."""
+    folder = synthetic.large_and_dynamic(SIZE, tmp_path)
+
+    def message(seed: int, *wanted: str) -> bytes:
+        made = request("mixed", x=values(seed))
+        made.output_filter.extend(wanted)
+        return framed(made.SerializeToString())
+
+    with serving(folder, *EXACT) as server, Peer(server.port, window(0)) as peer:
+
+        def take(stream: int) -> bytes:
+            peer.h2.increment_flow_control_window(1 << 20, stream)
+            return peer.answer(stream).messages[0][1]
+
+        peer.h2.increment_flow_control_window(1 << 28)
+        for seed in range(20):
+            waiting = peer.ask(message(seed, "few", "twice", "y"))
+            peer.until(lambda waiting=waiting: bool(peer.answers[waiting].headers))  # type: ignore[misc]
+            take(peer.ask(message(100 + seed, "few", "where", "y")))
+            right = {"few": values(seed)[:, :3] + 1, "twice": 2 * values(seed)[:, :3] + 2, "y": values(seed) + 1}
+            for name, tensor in PredictResponse.FromString(take(waiting)).outputs.items():
+                np.testing.assert_array_equal(array_of(tensor), right[name], err_msg=f"{seed} {name}")
 
 
 @NATIVE_ONLY

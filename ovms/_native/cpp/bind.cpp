@@ -1,6 +1,7 @@
 #include "bind.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <string>
 
 #include "tensor_decode.hpp"
@@ -86,8 +87,13 @@ void place(const OutputView& output, size_t index, InferSlot& slot) {
         if (memory == OutputMemory::kOwn) slot.own_outputs[index] = slot.request.get_output_tensor(index);
     }
     if (memory == OutputMemory::kFixed) return;
-    memory = OutputMemory::kPlaced;  // also if it cannot be set: whatever the request has then is not sure
-    slot.request.set_output_tensor(index, ov::Tensor(element_type(output.dtype), shape_of(output.dims), output.place));
+    memory = OutputMemory::kPlaced;
+    try {
+        slot.request.set_output_tensor(index, ov::Tensor(element_type(output.dtype), shape_of(output.dims), output.place));
+    } catch (const std::exception&) {  // a device that takes no memory of others: its outputs are copied from now on
+        slot.request.set_output_tensor(index, slot.own_outputs[index]);
+        memory = OutputMemory::kFixed;
+    }
 }
 
 }  // namespace
@@ -134,8 +140,8 @@ void bind_outputs(const std::vector<OutputView>& outputs, const std::vector<size
     // What was placed for a call before has its own tensor back, unless it is placed again.
     for (size_t index = 0; index < slot.output_memory.size(); ++index) {
         if (slot.output_memory[index] != OutputMemory::kPlaced) continue;
-        const auto asked = std::find(order.begin(), order.end(), index);
-        if (asked != order.end() && !outputs.empty() && placeable(outputs[static_cast<size_t>(asked - order.begin())])) continue;
+        const auto asked = static_cast<size_t>(std::find(order.begin(), order.end(), index) - order.begin());
+        if (asked < outputs.size() && placeable(outputs[asked])) continue;
         slot.request.set_output_tensor(index, slot.own_outputs[index]);
         slot.output_memory[index] = OutputMemory::kOwn;
     }

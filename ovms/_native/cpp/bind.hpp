@@ -29,8 +29,8 @@ Status bind_input(const Signature& signature, size_t input, const CheckedInput& 
 inline constexpr size_t kSmallestPlaced = 64 * 1024;
 
 // Has the model write the outputs that have a place there, small ones excepted, and all others into the slot's own tensors.
-// order: the outputs' indices in the signature. The places must outlive the run; what is in an own tensor is for the caller
-// to copy.
+// order: the outputs' indices in the signature; outputs are as many, or none. The places must outlive the run; what is in an
+// own tensor is for the caller to copy.
 void bind_outputs(const std::vector<OutputView>& outputs, const std::vector<size_t>& order, InferSlot& slot);
 
 }  // namespace ovms

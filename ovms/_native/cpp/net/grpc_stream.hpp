@@ -63,7 +63,7 @@ private:
     bool client_has_gone() const override { return gone(); }
     Status predict_now(const Caller& caller) override;
     void set_result(Status status) override { status_ = std::move(status); }
-    void set_out_of_memory() noexcept override { status_.code = Code::kResourceExhausted; }
+    void set_out_of_memory() noexcept override { status_ = {Code::kResourceExhausted, "out of memory"}; }  // short: no allocation
     bool wants_packed() const override;
     void pack_answer() override;
     void on_unpacked(Unpacked result) override;
