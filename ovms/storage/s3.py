@@ -71,7 +71,8 @@ class S3Store:
     @property
     def credentials(self) -> str:
         """Their kind; asks the SDK, and maybe services of the machine."""
-        return _connected(self._options).kind
+        with self._explaining("find credentials", "") as sdk:
+            return sdk.kind
 
     @property
     def server(self) -> str:
