@@ -82,9 +82,14 @@ class PartFile:
         with self._guard:
             self._checksums[chunk] = checksum
 
+    @property
+    def verified(self) -> bool:
+        """Whether all of it is in the store's checksum, or there is none to compute."""
+        return self._knows_expected and (self._expected is None or self._verified >= chunks_of(self.item.size))
+
     def verify_next(self) -> bool:
         """Take the next chunk into the store's checksum; False if it is not there yet, or there is nothing to do."""
-        if not self._knows_expected or self._expected is None or self._verified >= chunks_of(self.item.size):
+        if self._expected is None or self.verified:
             return False
         with self._guard:
             if self._verified not in self._checksums:
