@@ -9,7 +9,9 @@ import pytest
 from faulty_proxy import FaultyProxy
 from remote_models import RemoteModels, keys
 from server_under_test import PATIENCE, ROOT, clean_environment
-from servers import LISTER, READER, S3Server, free_ports
+from servers import LISTER, READER, S3Server
+
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_files_that_are_not_as_they_should_be(models: RemoteModels, seaweedfs: S
 def test_what_is_wrong(models: RemoteModels, seaweedfs: S3Server, case: str, words: list[str]) -> None:
     if case != "no prefix":
         models.put("m", 1)
-    endpoint = f"http://127.0.0.1:{free_ports(1)[0]}" if case == "no server" else seaweedfs.url
+    endpoint = f"http://127.0.0.1:{free_port()}" if case == "no server" else seaweedfs.url
     users = {"wrong secret": (READER[0], "not-the-secret"), "no reading": LISTER, "nobody": None}
     environment = {"S3_ENDPOINT": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
     code, lines = check(models.url("m"), user=users.get(case, READER), **environment)
