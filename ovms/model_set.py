@@ -72,6 +72,7 @@ class ModelSet:
         self._stopping.set()
         for loop in (self._changes, self._looks):
             loop.stop(STOP_SECONDS)
+        self._source.stop()
 
     def look_now(self) -> None:
         """Have the file and the repositories looked at; returns at once."""

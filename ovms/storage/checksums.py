@@ -3,9 +3,12 @@
 import hashlib
 import importlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from ovms.storage.cache_manifest import CHUNK_BYTES, chunk_length
+from ovms.storage.crc32 import joined
 from ovms.storage.object_store import PartsChecksum, StoredObject
 
 NAMES: Final = {"md5": "MD5", "crc32": "CRC-32", "crc32c": "CRC-32C"}
@@ -20,6 +23,35 @@ class Checksum(Protocol):
     def matches(self) -> bool:
         """Whether it is the one that the store tells."""
         ...
+
+
+@dataclass(frozen=True)
+class FromChunks:
+    """A CRC-32 that follows from those of a file's chunks, so that no byte has to be read again for it."""
+
+    name: str
+    expected: bytes
+    part_size: int
+    """Bytes of each part but the last, which is a whole number of chunks; 0: the object is one part."""
+
+    def matches(self, chunks: Sequence[int], size: int) -> bool:
+        """Whether the CRC-32s of the chunks of a file of ``size`` bytes come to the one that the store tells."""
+        pieces = [(checksum, chunk_length(size, chunk)) for chunk, checksum in enumerate(chunks)]
+        if not self.part_size:
+            return joined(pieces).to_bytes(4, "big") == self.expected
+        each = self.part_size // CHUNK_BYTES
+        parts = [joined(pieces[start : start + each]).to_bytes(4, "big") for start in range(0, len(pieces), each)]
+        return zlib.crc32(b"".join(parts)).to_bytes(4, "big") == self.expected
+
+
+def from_chunks(item: StoredObject) -> FromChunks | None:
+    """The checksum of an object that follows from those of chunks; None if the store tells no such one."""
+    if item.crc32 is not None:
+        return FromChunks(NAMES["crc32"], item.crc32, 0)
+    for told in item.of_parts:
+        if told.algorithm == "crc32" and told.part_size % CHUNK_BYTES == 0:
+            return FromChunks(f"{NAMES['crc32']} of its parts", told.value, told.part_size)
+    return None
 
 
 def checksum_of(item: StoredObject) -> Checksum | None:

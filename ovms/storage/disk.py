@@ -41,17 +41,13 @@ def make_private(folder: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Take away a folder or a file with all in it; what cannot be taken away is logged."""
-
-    def failed(function: object, name: str, information: object) -> None:
-        logger.warning("%s cannot be removed", name)
-
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, onerror=failed)
-        return
-    try:
-        os.unlink(path)
-    except OSError as error:
-        logger.warning("%s cannot be removed: %s", path, error.strerror)
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    if os.path.lexists(path):
+        logger.warning("%s cannot be removed", path)
 
 
 def bytes_text(count: float) -> str:

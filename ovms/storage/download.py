@@ -154,14 +154,17 @@ class Download:
         """Compute the store's checksums while the threads work, tell of progress, and wait for the end."""
         told = mark_at = began
         mark = 0
+        unverified = deque(self._parts.values())  # in the order in which they are downloaded
         while True:
-            moved = [part.verify_next() for part in self._parts.values()]
+            while unverified and unverified[0].verified:
+                unverified.popleft()
+            moved = bool(unverified) and unverified[0].verify_next()
             with self._news:
                 if self._error is not None:
                     break
                 if not self._working:
                     return
-                if not any(moved):
+                if not moved:
                     self._news.wait(0.5)
                 received = self._received
             now = time.monotonic()

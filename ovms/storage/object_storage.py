@@ -126,6 +126,7 @@ class ObjectStorage:
                 raise
             remote, lease = again, self._get(again)
         path = lease.files / remote.model if remote.model else lease.files
+        logger.info("%s: its files are in %s", remote.place, lease.files)
         with self._guard:
             before = self._leases.get(path)
             if before is not None:

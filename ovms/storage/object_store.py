@@ -68,7 +68,7 @@ class StoreOptions:
     connect_timeout: float = 5.0
     """Seconds that a connection may take."""
 
-    read_timeout: float = 20.0
+    read_timeout: float = 10.0
     """Seconds that a server may take to send something."""
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from ovms.errors import Code, ServingError
 from ovms.storage.cache_manifest import CHUNK_BYTES, FileRecord, chunk_checksum, chunk_length, chunks_of
-from ovms.storage.checksums import Checksum, checksum_of
+from ovms.storage.checksums import Checksum, FromChunks, checksum_of, from_chunks
 from ovms.storage.disk import make_private
 from ovms.storage.object_store import StoredObject
 
@@ -31,6 +31,7 @@ class PartFile:
         self._guard = threading.Lock()
         self._checksums: dict[int, int] = {}
         self._expected: Checksum | None = None
+        self._from_chunks: FromChunks | None = None
         self._knows_expected = False
         self._verified = 0  # chunks that are in the store's checksum
         if not journal.exists():  # then it may be a link to a file of another entry, which nobody may write to
@@ -69,7 +70,8 @@ class PartFile:
 
     def expect(self, described: StoredObject) -> None:
         """Say what checksums the store tells; nothing is verified before."""
-        self._expected = checksum_of(described)
+        self._from_chunks = from_chunks(described)
+        self._expected = None if self._from_chunks else checksum_of(described)
         self._knows_expected = True
 
     def done(self, chunk: int, checksum: int) -> None:
@@ -82,9 +84,14 @@ class PartFile:
         with self._guard:
             self._checksums[chunk] = checksum
 
+    @property
+    def verified(self) -> bool:
+        """Whether all of it is in the store's checksum, or there is none to compute."""
+        return self._knows_expected and (self._expected is None or self._verified >= chunks_of(self.item.size))
+
     def verify_next(self) -> bool:
         """Take the next chunk into the store's checksum; False if it is not there yet, or there is nothing to do."""
-        if not self._knows_expected or self._expected is None or self._verified >= chunks_of(self.item.size):
+        if self._expected is None or self.verified:
             return False
         with self._guard:
             if self._verified not in self._checksums:
@@ -105,15 +112,19 @@ class PartFile:
         """The file is whole: what to write down of it. DATA_LOSS, and it is thrown away, if the bytes are wrong."""
         while self.verify_next():
             pass
+        with self._guard:
+            checksums = tuple(self._checksums[chunk] for chunk in range(chunks_of(self.item.size)))
+        wrong = ""
+        if self._from_chunks is not None and not self._from_chunks.matches(checksums, self.item.size):
+            wrong = self._from_chunks.name
         if self._expected is not None and not self._expected.matches():
+            wrong = self._expected.name
+        if wrong:
             self._path.unlink(missing_ok=True)
             self._journal.unlink(missing_ok=True)
             raise ServingError(
-                Code.DATA_LOSS,
-                f"{path}: the bytes that came are not those that the store has: {self._expected.name} differs",
+                Code.DATA_LOSS, f"{path}: the bytes that came are not those that the store has: {wrong} differs"
             )
-        with self._guard:
-            checksums = tuple(self._checksums[chunk] for chunk in range(chunks_of(self.item.size)))
         return FileRecord(path, self.item.size, object_id, checksums)
 
     def _note_journal(self, file: int) -> None:

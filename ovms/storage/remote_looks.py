@@ -76,6 +76,7 @@ class ListingThreads:
     def __init__(self) -> None:
         """No thread is made before the first call."""
         self._pool: ThreadPoolExecutor | None = None
+        self._stopped = False
         self._guard = threading.Lock()
         self._running: dict[str, int] = {}
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
@@ -83,6 +84,8 @@ class ListingThreads:
     def submit(self, place: str, call: Callable[[], None]) -> None:
         """Have it called, after the others of this place; what it raises is logged."""
         with self._guard:
+            if self._stopped:
+                return
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(LISTING_THREADS, thread_name_prefix="listing")
             if self._running.get(place, 0) >= MOST_OF_ONE_PLACE:
@@ -93,6 +96,15 @@ class ListingThreads:
             self._pool.submit(self._run, place, call)
         except RuntimeError:  # no thread to be had: the pool keeps the call until another of its threads takes it
             logger.exception("A listing of %s waits for a thread", place)
+
+    def stop(self) -> None:
+        """Make no more calls; waits for none."""
+        with self._guard:
+            self._stopped = True
+            self._waiting.clear()
+            pool = self._pool
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, place: str, call: Callable[[], None]) -> None:
         following: Callable[[], None] | None = call

@@ -52,6 +52,7 @@ _KINDS: Final[Mapping[str, str]] = {
 _SIGNATURES: Final[Mapping[str, str]] = {"s3v4": "s3v4", "v4": "s3v4", "s3": "s3", "v2": "s3"}
 NO_LISTING: Final = "cannot list: the answer is not one of such a store; check the endpoint"
 
+_NEXT: Final = "NextContinuationToken"
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _PARTS: Final = re.compile(r"([0-9a-f]{32})-([0-9]{1,5})")
 
@@ -71,7 +72,8 @@ class S3Store:
     @property
     def credentials(self) -> str:
         """Their kind; asks the SDK, and maybe services of the machine."""
-        return _connected(self._options).kind
+        with self._explaining("find credentials", "") as sdk:
+            return sdk.kind
 
     @property
     def server(self) -> str:
@@ -97,9 +99,9 @@ class S3Store:
                         Code.RESOURCE_EXHAUSTED,
                         f"{self._name(prefix)}: more than {most} objects; expected a path with fewer below it",
                     )
-                more, first = page.get("IsTruncated"), token is None
-                token, answer_now, answer = page.get("NextContinuationToken"), answer, None
-                if not more or not token:
+                first, token = token is None, page.get(_NEXT)
+                answer_now, answer = answer, None
+                if not page.get("IsTruncated"):
                     break
             if first and answer_now is not None and sent is not None:
                 self._listings[prefix] = _Listing(
@@ -176,8 +178,8 @@ class S3Store:
 
     def _raise(self, sdk: "_Sdk | None", doing: str, error: Exception) -> NoReturn:
         code = code_of(error)
-        if code is Code.UNAUTHENTICATED and sdk is not None:
-            sdk.forget()  # files with keys are read once: the next attempt gets what is in them then
+        if code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED) and sdk is not None:
+            sdk.forget()  # files with keys are read once, and roles may come late: the next attempt looks for them anew
         hint = HINTS.get(code, ANYTHING_ELSE)
         if code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) and sdk is not None and sdk.kind == _Sdk.ANONYMOUS:
             hint = hint if self._options.anonymous else NOBODY
@@ -269,7 +271,8 @@ class _Sdk:
         self._call.answer, self._call.sent = answer, None
         start = {"ContinuationToken": token} if token else {}
         page = self.client.list_objects_v2(Bucket=bucket, Prefix=prefix, **start)
-        if "Name" not in page and "MaxKeys" not in page:  # as of an empty answer, which must not pass for no versions
+        # An answer that is empty, or ends too early, must not pass for versions that were taken away.
+        if ("Name" not in page and "MaxKeys" not in page) or (page.get("IsTruncated") and not page.get(_NEXT)):
             raise ServingError(Code.UNAVAILABLE, f"{Location('s3', bucket, prefix)}: {NO_LISTING}")
         return page, self._call.sent, self._call.answer
 

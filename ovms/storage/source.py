@@ -127,6 +127,10 @@ class StorageSource(Generic[S]):
         if failures:
             raise failures[0]
 
+    def stop(self) -> None:
+        """Begin no more listings; one that is under way ends by itself."""
+        self._listings.stop()
+
     def hasten(self) -> None:
         """Have the next look made at all models, those in object stores too."""
         with self._state:
@@ -175,7 +179,7 @@ class StorageSource(Generic[S]):
     def _look_over_network(self, watched: Watched[S]) -> None:
         assert watched.pace is not None and self._callback is not None  # noqa: PT018
         again = True
-        while again:
+        while again and self._watched.get(watched.config.name) is watched:
             now, failed = self._clock(), False
             try:
                 seen = _list(watched)

@@ -14,6 +14,9 @@ from ovms.storage.part_file import PartFile
 TRIES: Final = 4
 """So many attempts in a row that bring no byte end a transfer."""
 
+TRIES_OF_SILENCE: Final = 2
+"""If they take all of a time limit each."""
+
 MOST_TRIES: Final = 32
 """And so many in all, of one chunk."""
 
@@ -34,7 +37,7 @@ def describe(store: ObjectStore, part: PartFile, stop: threading.Event) -> None:
             part.expect(store.described(part.item))
             return
         except ServingError as error:
-            if error.code not in _WORTH_ANOTHER_TRY or tried == TRIES:
+            if error.code not in _WORTH_ANOTHER_TRY or tried >= _tries(error):
                 raise
         if stop.wait(FIRST_PAUSE * 2.0 ** (tried - 1)):
             raise StoppedError
@@ -73,11 +76,15 @@ def fetch_chunk(
                 Code.UNAVAILABLE, f"{part.item.key}: the store ended after {place - before} of {end - before} bytes"
             )
             in_vain = 0 if place > before else in_vain + 1
-            if error.code not in _WORTH_ANOTHER_TRY or in_vain >= TRIES:
+            if error.code not in _WORTH_ANOTHER_TRY or in_vain >= _tries(error):
                 raise error
             if stop.wait(FIRST_PAUSE * 2.0 ** max(0, in_vain - 1)):
                 raise StoppedError
     raise error if error else StoppedError
+
+
+def _tries(error: ServingError) -> int:
+    return TRIES_OF_SILENCE if error.code is Code.DEADLINE_EXCEEDED else TRIES
 
 
 def _write(file: int, piece: bytes, place: int) -> None:

@@ -218,7 +218,7 @@ BAD: dict[str, Callable[[str], str | bytes]] = {
     "a wrong plugin_config": _changed(plugin_config=5),
     "a wrong switch": _changed(ready_file="true"),
     "a wrong layout": _changed(layout="XYZ:ABC:DEF"),
-    "a bucket": _changed(base_path="gs://bucket/steady"),
+    "a bucket": _changed(base_path="ftp://bucket/steady"),
     "a scale of 0": _changed(scale=0),
 }
 """Kind -> the file made bad in that way."""

@@ -132,10 +132,10 @@ def test_what_only_a_load_can_tell(repository: Repository, options: dict[str, An
         (("--model_name", "m", "--model_path", "{}/good", "--shape", "x"), {}, 1, "error: --shape: "),
         (("--model_name", "m", "--model_path", "{}/good"), {"OVMS_MEAN": "x"}, 1, "error: OVMS_MEAN: "),
         (
-            ("--model_name", "m", "--model_path", "az://user:pass@host/m"),
+            ("--model_name", "m", "--model_path", "ftp://user:pass@host/m"),
             {},
             1,
-            "error: model m: az://***@host/m: az:// ",
+            "error: model m: ftp://***@host/m: ftp:// ",
         ),
         (("--model_name", "m"), {}, 2, ""),
         ((), {}, 2, ""),

@@ -231,6 +231,16 @@ def test_keys_that_are_put_right(seaweedfs: S3Server, models: RemoteModels, tmp_
         assert "expired-" not in server.text
 
 
+def test_keys_that_come_late(seaweedfs: S3Server, models: RemoteModels, tmp_path: Path) -> None:
+    """As of a role that the machine gets only once it has started."""
+    file = tmp_path / "credentials"
+    environment = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_EC2_METADATA_DISABLED": "true"}
+    with one_model(models, seaweedfs.url, **environment) as (_, client):
+        until_message(client, "m", "PERMISSION_DENIED", "no credentials were found")
+        file.write_text(f"[default]\naws_access_key_id = {READER[0]}\naws_secret_access_key = {READER[1]}\n")
+        until_answer(client, "m", 1)
+
+
 def test_a_ca_of_one_s_own(
     seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy], certificates: Certificates
 ) -> None:

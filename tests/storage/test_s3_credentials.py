@@ -1,0 +1,143 @@
+"""Where S3 credentials come from: each link of the SDK's chain, with the services that give them answered here."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from faulty_proxy import Fault, FaultyProxy
+from servers import BUCKET, READER, S3Server
+
+from ovms.errors import Code, ServingError
+from ovms.storage import s3
+from ovms.storage.object_store import StoreOptions
+from ovms.storage.s3 import S3Store
+
+Make = Callable[..., FaultyProxy]
+
+
+@pytest.fixture(autouse=True)
+def _anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_sdks", {})
+    monkeypatch.setattr(s3, "LEAST_AGE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def proxy(seaweedfs: S3Server, proxied: Make, prefix: str) -> FaultyProxy:
+    seaweedfs.client.put_object(Bucket=BUCKET, Key=f"{prefix}/1/model.xml", Body=b"x")
+    return proxied(seaweedfs.url)
+
+
+def give(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: FaultyProxy) -> None:
+    """Set up one link of the chain, and no other."""
+    later = (datetime.now(timezone.utc) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    role = {"AccessKeyId": READER[0], "SecretAccessKey": READER[1], "Token": "", "Expiration": later, "Code": "Success"}
+    file = tmp_path / "file"
+    if name == "environment variables":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER[0])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER[1])
+    elif name == "the shared credentials file":
+        file.write_text(f"[mine]\naws_access_key_id = {READER[0]}\naws_secret_access_key = {READER[1]}\n")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+        monkeypatch.setenv("AWS_PROFILE", "mine")
+    elif name == "a credential process":
+        answer = tmp_path / "answer"
+        answer.write_text(json.dumps({"Version": 1, "AccessKeyId": READER[0], "SecretAccessKey": READER[1]}))
+        file.write_text(f"[default]\ncredential_process = cat {answer}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    elif name == "a web identity":
+        file.write_text("an-identity-token")
+        body = f"""<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+            <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{READER[0]}</AccessKeyId>
+            <SecretAccessKey>{READER[1]}</SecretAccessKey><SessionToken></SessionToken>
+            <Expiration>{later}</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+            </AssumeRoleWithWebIdentityResponse>"""
+        service.fail(Fault(status=200, headers=(("Content-Type", "text/xml"),), body=body.encode()))
+        monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(file))
+        monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/models")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", service.url)
+    elif name == "the container's role":
+        service.fail(Fault(status=200, body=json.dumps(role).encode()))
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{service.url}/role")
+    elif name == "the instance's role":
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
+        service.fail(Fault(status=200, body=b"a-metadata-token"), "/latest/api/token")
+        service.fail(Fault(status=200, body=json.dumps(role).encode()), "/security-credentials/models")
+        service.fail(Fault(status=200, body=b"models"), "/security-credentials")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "environment variables",
+        "the shared credentials file",
+        "a credential process",
+        "a web identity",
+        "the container's role",
+        "the instance's role",
+    ],
+)
+def test_each_link_of_the_chain(
+    name: str, proxy: FaultyProxy, proxied: Make, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = proxied(proxy.url)
+    give(name, tmp_path, monkeypatch, service)
+    store = S3Store(BUCKET, StoreOptions(endpoint=proxy.url))
+    assert store.credentials == name
+    assert [item.key for item in store.list_objects(f"{prefix}/", 10)] == [f"{prefix}/1/model.xml"]
+    (request,) = proxy.seen("list-type=2")
+    assert f"Credential={READER[0]}/" in request.headers["authorization"]
+
+
+def test_a_session_token_is_sent_and_not_told(
+    proxy: FaultyProxy, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-temporary-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "its-temporary-secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "its-session-token")
+    body = (
+        b"<Error><Code>ExpiredToken</Code><Message>its-session-token of a-temporary-key has expired</Message></Error>"
+    )
+    proxy.fail(Fault(status=400, headers=(("Content-Type", "application/xml"),), body=body))
+    caplog.set_level("DEBUG", "ovms")
+    with pytest.raises(ServingError) as refused:
+        S3Store(BUCKET, StoreOptions(endpoint=proxy.url)).list_objects(f"{prefix}/", 10)
+    assert refused.value.code is Code.UNAUTHENTICATED
+    assert "ExpiredToken: *** of *** has expired" in refused.value.message
+    assert proxy.seen()[0].headers["x-amz-security-token"] == "its-session-token"
+    for secret in ("its-session-token", "its-temporary-secret", "a-temporary-key"):
+        assert secret not in caplog.text + refused.value.message
+
+
+def test_keys_of_a_role_are_renewed(
+    proxy: FaultyProxy, proxied: Make, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is signed with the old ones is not sent again."""
+    service = proxied(proxy.url)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{service.url}/role")
+
+    def answer(key: str, secret: str, minutes: float) -> None:
+        until = (datetime.now(timezone.utc) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        role = {"AccessKeyId": key, "SecretAccessKey": secret, "Token": "", "Expiration": until}
+        service.heal()
+        service.fail(Fault(status=200, body=json.dumps(role).encode()))
+
+    answer(*READER, minutes=5)  # so soon that they are to be renewed at the next request
+    store = S3Store(BUCKET, StoreOptions(endpoint=proxy.url))
+    store.list_objects(f"{prefix}/", 10)
+    answer("testadmin", "testadminsecret", minutes=60)
+    store.list_objects(f"{prefix}/", 10)
+    store.list_objects(f"{prefix}/", 10)
+    used = [request.headers["authorization"].partition("Credential=")[2].partition("/")[0] for request in proxy.seen()]
+    assert used == [READER[0], "testadmin", "testadmin"]
+
+
+def test_anonymous_goes_before_keys(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "unknown")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    store = S3Store("public", StoreOptions(endpoint=proxy.url, anonymous=True))
+    assert store.credentials == "anonymous"
+    store.list_objects("nothing/", 10)
+    assert "authorization" not in proxy.seen()[0].headers
