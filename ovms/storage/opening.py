@@ -80,7 +80,9 @@ class Storages:
 
 def default_cache() -> Path:
     """The folder of downloaded models of a user who has named none."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    home = Path(
+        os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    )  # stays as it is for who has no home
     if home.is_absolute() and _can_be_made(home):
         return home / "ovms" / "models"
     # As of users that a container makes up. Others may write to this place, too.
