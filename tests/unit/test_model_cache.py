@@ -122,6 +122,8 @@ HARMS: dict[str, Callable[[Path], object]] = {
     ),
     "no manifest": lambda entry: os.unlink(entry / "manifest.json"),
     "half a manifest": lambda entry: os.truncate(entry / "manifest.json", 20),
+    "a file more": lambda entry: (entry / FILES / "mapping_config.json").write_text("{}"),
+    "an empty manifest": lambda entry: (entry / "manifest.json").write_text('{"files": []}'),
     "another manifest": lambda entry: (entry / "manifest.json").write_text('{"files": [{"path": 1}]}'),
 }
 
