@@ -105,8 +105,10 @@ class GcsStore:
             found.extend(items)
             if len(found) > most:
                 raise ServingError(Code.RESOURCE_EXHAUSTED, f"{place}: more than {most} objects; give a longer path")
-            if not following or following == page:
+            if not following:
                 return found
+            if following == page:  # would go on for ever, and half of a listing must not pass for all of it
+                raise unintelligible(place, "list")
             page = following
 
     def _page(self, access: _Access, place: str, asked: Mapping[str, str]) -> tuple[list[StoredObject], str]:

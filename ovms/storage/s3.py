@@ -78,7 +78,8 @@ class S3Store:
     @property
     def server(self) -> str:
         """The URL of the server, as far as it was given; empty for the one of the region."""
-        return self._options.endpoint or ""
+        found = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+        return self._options.endpoint or next(filter(None, found), "")
 
     def list_objects(self, prefix: str, most: int) -> list[StoredObject]:
         """See ObjectStore. The same list is returned as the last time if the store's answer is the same."""
@@ -99,6 +100,8 @@ class S3Store:
                         Code.RESOURCE_EXHAUSTED,
                         f"{self._name(prefix)}: more than {most} objects; expected a path with fewer below it",
                     )
+                if token and page.get(_NEXT) == token:  # would go on for ever
+                    raise ServingError(Code.UNAVAILABLE, f"{self._name(prefix)}: {NO_LISTING}")
                 first, token = token is None, page.get(_NEXT)
                 answer_now, answer = answer, None
                 if not page.get("IsTruncated"):

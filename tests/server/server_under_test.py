@@ -175,6 +175,11 @@ def clean_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(TREE), "FILE_SYSTEM_POLL_WAIT_SECONDS": "0"}
 
 
+def foreign_environment() -> dict[str, str]:
+    """The environment of a program that is not ours: without what is preloaded for a sanitizer, where curl hangs."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
 class Stubs:
     """Every service of a server on one connection, as generated stubs and, by path, as bytes."""
 

@@ -12,7 +12,7 @@ import pytest
 from grpc_engines import NATIVE_ONLY
 from hostile_client import Target, target
 from rest_calls import ROW, ROW_ANSWER, ask, rest_serving
-from server_under_test import PATIENCE, Server
+from server_under_test import PATIENCE, Server, foreign_environment
 
 from tests.models import synthetic
 
@@ -36,7 +36,11 @@ def curl(port: int, path: str, *options: str, body: bytes = b"") -> tuple[int, d
     """Status, headers by their names, and body."""
     command = [str(CURL), "-sS", "-i", "--noproxy", "*", "--http2-prior-knowledge", *options]
     done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}{path}"], input=body, capture_output=True, timeout=PATIENCE
+        [*command, f"http://127.0.0.1:{port}{path}"],
+        input=body,
+        capture_output=True,
+        timeout=PATIENCE,
+        env=foreign_environment(),
     )
     assert done.returncode == 0, done.stderr
     head, _, content = done.stdout.partition(b"\r\n\r\n")
