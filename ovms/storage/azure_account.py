@@ -45,6 +45,12 @@ def find_account(environment: Mapping[str, str], endpoint: str | None) -> Accoun
     url = endpoint or account.url
     if url and "://" not in url:
         url = f"https://{url}"
+    if any(mark in url for mark in "@?#"):  # not quoted: what it has too much may be a secret
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"{CONNECTION_STRING if text else ACCOUNTS[0]}: a user, a password or a signature is no part of the URL in "
+            f"it; expected {_EXPECTED}",
+        )
     return Account(url.rstrip("/"), account.name, account.key, account.sas, account.kind)
 
 

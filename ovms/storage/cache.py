@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
-from ovms.storage.cache_manifest import FILES, MANIFEST, FileRecord, is_intact, read_manifest, write_manifest
+from ovms.storage.cache_manifest import FILES, MANIFEST, FileRecord, holds_exactly, read_manifest, write_manifest
 from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room, remove_unused
 from ovms.storage.disk import disk_error, make_private, remove_tree
 from ovms.storage.waiting import Patience
@@ -95,7 +95,7 @@ class ModelCache:
         patience = Patience(f"{place}: another server downloads it into {part}, and makes no progress", part)
         while True:
             if entry.exists():
-                if lock.share() and (lease := self._reuse(lock, entry)):
+                if lock.share() and (lease := self._reuse(lock, entry, size)):
                     return lease
             elif lock.take():
                 if entry.exists():
@@ -108,10 +108,9 @@ class ModelCache:
             patience.check()
             time.sleep(WAIT_SECONDS)
 
-    def _reuse(self, lock: FileLock, entry: Path) -> Lease | None:
+    def _reuse(self, lock: FileLock, entry: Path, size: int) -> Lease | None:
         """The entry, whose lock is shared; None if it is not what it was, or has just gone."""
-        records = read_manifest(entry)
-        if records is not None and all(is_intact(entry / FILES / one.path, one) for one in records):
+        if holds_exactly(entry, size):
             os.utime(entry)  # the last use, for whoever makes room
             logger.debug("In the cache already: %s", entry)
             return Lease(entry / FILES, lock)

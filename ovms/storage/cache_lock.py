@@ -6,12 +6,18 @@ them, and on NFS those of other machines too.
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final
 
 from ovms.errors import Code, ServingError
 
 NAME_SUFFIX: Final = ".lock"
+
+WAIT_SECONDS: Final = 60.0
+"""How long others are waited for who hold a lock for a moment only: one that was stopped holds it for ever."""
+
+_PAUSE: Final = 0.02
 
 
 class FileLock:
@@ -33,11 +39,13 @@ class FileLock:
         """Lock alone; False if anybody else has it."""
         return self._lock(fcntl.LOCK_EX)
 
-    def wait(self) -> None:
-        """Lock alone, after everybody else: only for what nobody holds for long."""
-        if self._file is None:
-            raise ServingError(Code.INTERNAL, f"{self.path}: closed")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+    def wait(self, seconds: float = WAIT_SECONDS) -> None:
+        """Lock alone, after everybody else: only for what nobody holds for long. DEADLINE_EXCEEDED if somebody does."""
+        deadline = time.monotonic() + seconds
+        while not self.take():
+            if time.monotonic() > deadline:
+                raise ServingError(Code.DEADLINE_EXCEEDED, f"{self.path}: another server has locked it for too long")
+            time.sleep(_PAUSE)
 
     def free(self) -> None:
         """Hold nothing, for now."""
@@ -64,7 +72,7 @@ class FileLock:
             if self.is_current():
                 return locked
             # Removed, or put aside, since it was opened: a lock on it says nothing.
-            os.close(self._file)
+            self.close()  # first of all: the folder may be gone, and a number that is closed twice is another file's
             self._file = self._open()
         return False
 

@@ -75,6 +75,16 @@ def read_manifest(entry: Path) -> list[FileRecord] | None:
         return None
 
 
+def holds_exactly(entry: Path, size: int) -> bool:
+    """Whether an entry's folder has ``size`` bytes of files, all as they were downloaded, and no other file."""
+    records = read_manifest(entry)
+    if records is None or sum(one.size for one in records) != size:
+        return False
+    files = entry / FILES
+    there = {os.path.relpath(os.path.join(root, name), files) for root, _, names in os.walk(files) for name in names}
+    return there == {one.path for one in records} and all(is_intact(files / one.path, one) for one in records)
+
+
 def is_intact(path: Path, record: FileRecord) -> bool:
     """Whether a file is what was downloaded, byte for byte; reads all of it."""
     try:

@@ -99,6 +99,7 @@ class Download:
                 if path not in records:
                     journal = folder / JOURNALS / str(number)
                     self._parts[path] = PartFile(self._files[path], folder / FILES / path, journal)
+            self._refuse_twins(folder)
             self._transfer()
             for path, part in self._parts.items():
                 records[path] = part.finish(path, self._ids[path])
@@ -108,6 +109,18 @@ class Download:
             where = "" if self._place in error.message else f"{self._place}: "
             raise ServingError(error.code, f"{where}{error.message}") from None
         return [records[path] for path in sorted(records)]
+
+    def _refuse_twins(self, folder: Path) -> None:
+        """A disk that ignores case, or that of accents, makes one file of several names; each would write into it."""
+        names: dict[tuple[int, int], str] = {}
+        for path in sorted(self._files):
+            there = os.stat(folder / FILES / path, follow_symlinks=False)
+            other = names.setdefault((there.st_dev, there.st_ino), path)
+            if other != path:
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    f"{path} and {other} are one file on the disk of model_cache; give a folder on another disk",
+                )
 
     def _copies(self, folder: Path) -> dict[str, FileRecord]:
         """Link what other versions in the cache have already."""

@@ -1,6 +1,7 @@
 """Objects on Google Cloud Storage, and on servers of its JSON API."""
 
 import base64
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -8,14 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from http.client import responses
 from importlib import import_module
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from ovms.config.locations import parse_endpoint
 from ovms.config.scalars import as_text, explain
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
+from ovms.storage.http_get import Answer, HttpGet
 from ovms.storage.object_store import StoredObject, StoreOptions
 from ovms.storage.ranged_get import reading, send_get
 from ovms.storage.way_in import WayIn
@@ -27,6 +30,9 @@ _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
 _UNIVERSE: Final = "googleapis.com"
 _FIELDS: Final = "items(name,size,generation,timeCreated,md5Hash,crc32c),nextPageToken"
 _PAGE: Final = 1000
+LISTING_SECONDS: Final = 30.0
+"""How long one page of a listing may take in all."""
+
 _KINDS: Final = {
     "google.oauth2.service_account": "service account",
     "google.auth.compute_engine.credentials": "metadata server",
@@ -43,7 +49,13 @@ class _Access:
 
     kind: str
     session: Any
+    """For objects, and for all by way of a proxy."""
+
+    credentials: Any
     endpoint: str
+
+    proxied: bool
+    """Whether the environment names a proxy for it; to find that out takes as long as a listing."""
 
 
 class GcsStore:
@@ -66,6 +78,8 @@ class GcsStore:
         self._options = options
         self._emulator = "" if options.endpoint else _emulator()
         self._timeout = (options.connect_timeout, options.read_timeout)
+        self._get_listing = HttpGet(*self._timeout, _authorities())
+        self._ask_for_token = _token_request(self._timeout)
         self._way_in = WayIn(self._connect, _translated, KEY_FILE)
 
     @property
@@ -91,20 +105,37 @@ class GcsStore:
             found.extend(items)
             if len(found) > most:
                 raise ServingError(Code.RESOURCE_EXHAUSTED, f"{place}: more than {most} objects; give a longer path")
-            if not following or following == page:
+            if not following:
                 return found
+            if following == page:  # would go on for ever, and half of a listing must not pass for all of it
+                raise unintelligible(place, "list")
             page = following
 
     def _page(self, access: _Access, place: str, asked: Mapping[str, str]) -> tuple[list[StoredObject], str]:
-        url = f"{access.endpoint}/storage/v1/b/{quote(self._bucket, safe='')}/o"
-        with access.session.get(url, params=asked, timeout=self._timeout, allow_redirects=False) as answer:
-            if answer.status_code != 200:
-                raise refusal(place, "list", code_of(answer.status_code), _said(answer), access.kind)
-            try:
-                page = answer.json()
-                return [_stored(item) for item in page.get("items", [])], page.get("nextPageToken", "")
-            except (ValueError, LookupError, TypeError, AttributeError):
-                raise unintelligible(place, "list") from None
+        url = f"{access.endpoint}/storage/v1/b/{quote(self._bucket, safe='')}/o?{urlencode(asked)}"
+        answer = self._list(access, url)
+        if answer.status != 200:
+            raise refusal(place, "list", code_of(answer.status), _said(answer.status, answer.body), access.kind)
+        try:
+            page = json.loads(answer.body)
+            return [_stored(item) for item in page.get("items", [])], page.get("nextPageToken", "")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise unintelligible(place, "list") from None
+
+    def _list(self, access: _Access, url: str) -> Answer:
+        """The answer to a listing; a token that is refused is renewed once, as the session does it."""
+        if access.proxied:
+            with access.session.get(url, timeout=self._timeout, allow_redirects=False) as answer:
+                return Answer(answer.status_code, answer.headers, answer.content)
+        for renewed in (False, True):
+            headers: dict[str, str] = {}
+            access.credentials.before_request(self._ask_for_token, "GET", url, headers)
+            got = self._get_listing(url, headers, LISTING_SECONDS)
+            if got.status == 401 and not renewed:
+                access.credentials.refresh(self._ask_for_token)
+                continue
+            break
+        return got
 
     def described(self, item: StoredObject) -> StoredObject:
         """Return the object: its listing tells all checksums that there are."""
@@ -129,7 +160,9 @@ class GcsStore:
         answer = send_get(access.session, url, {}, start, length, self._timeout)
         try:
             if answer.status_code not in (200, 206):
-                raise refusal(place, "read", code_of(answer.status_code), _said(answer), access.kind)
+                raise refusal(
+                    place, "read", code_of(answer.status_code), _said(answer.status_code, _body(answer)), access.kind
+                )
             if answer.headers.get("x-goog-generation", item.identity) != item.identity:
                 raise refusal(place, "read", Code.ABORTED, "another generation came", access.kind)
         except BaseException:
@@ -140,6 +173,7 @@ class GcsStore:
     def _connect(self) -> _Access:
         from google.auth.transport.requests import AuthorizedSession
         from requests.adapters import HTTPAdapter
+        from requests.utils import get_environ_proxies, select_proxy
 
         credentials, kind = _credentials(self._options.anonymous or bool(self._emulator))
         universe = getattr(credentials, "universe_domain", _UNIVERSE)
@@ -147,7 +181,8 @@ class GcsStore:
         session = AuthorizedSession(credentials)
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_maxsize=64))
-        return _Access(kind, session, endpoint)
+        proxied = select_proxy(endpoint, get_environ_proxies(endpoint, None)) is not None
+        return _Access(kind, session, credentials, endpoint, proxied)
 
 
 def _emulator() -> str:
@@ -210,10 +245,33 @@ def _translated(error: Exception, place: str, doing: str, kind: str) -> ServingE
     return refusal(place, doing, Code.UNAVAILABLE, type(error).__name__, kind)
 
 
-def _said(answer: Any) -> str:
+def _said(status: int, body: bytes) -> str:
     """What the store gives as the reason, and the status."""
     try:
-        told = answer.json()["error"]["message"]
-    except Exception:  # no JSON, or the connection is gone
-        told = answer.reason or "refused"
-    return f"{told} (HTTP {answer.status_code})"
+        told = json.loads(body)["error"]["message"]
+    except (ValueError, LookupError, TypeError):  # no JSON, or the connection is gone
+        told = responses.get(status, "refused")
+    return f"{told} (HTTP {status})"
+
+
+def _body(answer: Any) -> bytes:
+    try:
+        content: bytes = answer.content
+    except Exception:  # the connection is gone
+        return b""
+    return content
+
+
+def _authorities() -> str:
+    """The file or folder of those who may vouch for a server, as requests finds it."""
+    from requests.certs import where
+
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
+
+
+def _token_request(timeout: tuple[float, float]) -> Any:
+    """What google-auth asks for tokens with; its own time limit is two minutes."""
+    from google.auth.transport.requests import Request
+    from requests import Session
+
+    return partial(Request(Session()), timeout=timeout)

@@ -153,7 +153,8 @@ class ObjectStorage:
             with self._turns.of(self.place, folder):
                 return Download(self.store, remote.place, files, ids, self._cache.copies()).into(folder)
 
-        return self._cache.get(_digest(sorted(ids.items())), remote.place, remote.size, fill)
+        size = sum(item.size for item in files.values())
+        return self._cache.get(_digest(sorted(ids.items())), remote.place, size, fill)
 
     def _object_id(self, item: StoredObject) -> str:
         return _digest([self.place, item.key, item.size, item.identity])

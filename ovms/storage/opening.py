@@ -1,5 +1,6 @@
 """From a model's path to its storage."""
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -10,7 +11,7 @@ from typing import Final
 
 from ovms.config import ModelConfig
 from ovms.config.locations import Location, parse_location
-from ovms.errors import Code, ConfigError, ServingError
+from ovms.errors import ConfigError, ServingError
 from ovms.storage.base import Storage
 from ovms.storage.cache import ModelCache
 from ovms.storage.download import Turns
@@ -45,7 +46,7 @@ class Storages:
     """Opens storages that share one cache; models of one bucket share its store."""
 
     def __init__(self, cache_folder: str | None = None, cache_bytes: int = 0) -> None:
-        """None: a folder of this user's. 0 bytes: half of the file system's. Nothing is made yet."""
+        """None: a folder of this user's. 0 bytes: half of the file system's."""
         self._cache_folder = cache_folder
         self._cache_bytes = cache_bytes
         self._cache: ModelCache | None = None
@@ -80,15 +81,18 @@ class Storages:
 
 def default_cache() -> Path:
     """The folder of downloaded models of a user who has named none."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    home = Path(
+        os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    )  # stays as it is for who has no home
     if home.is_absolute() and _can_be_made(home):
         return home / "ovms" / "models"
     # As of users that a container makes up. Others may write to this place, too.
     place = Path(tempfile.gettempdir(), f"ovms-models-{os.geteuid()}")
-    if os.path.lexists(place) and (place.is_symlink() or place.stat().st_uid != os.geteuid()):
-        raise ServingError(
-            Code.PERMISSION_DENIED,
-            f"{place}: belongs to somebody else; give a folder for downloaded models: --model_cache",
+    with contextlib.suppress(OSError):
+        place.mkdir(0o700)  # now, so that nobody else makes it between this look and the first download
+    if place.is_symlink() or not place.is_dir() or place.stat().st_uid != os.geteuid():
+        raise ConfigError(
+            f"{place}: is no folder of this user's own; give a folder for downloaded models: --model_cache"
         )
     return place
 

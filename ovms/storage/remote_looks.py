@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 LISTING_THREADS: Final = 32
@@ -19,6 +18,12 @@ LONGEST_PAUSE: Final = 60.0
 
 SETTLE_SECONDS: Final = 5.0
 """So long a version has to stay as it is before it counts, however much longer the pause between looks is."""
+
+OVERDUE_SECONDS: Final = 30.0
+"""A look that was asked for and has not ended in that time is told as a failure, whatever it waits for."""
+
+IDLE_SECONDS: Final = 60.0
+"""A thread that has had nothing to do for so long ends."""
 
 _JITTER: Final = 0.1
 
@@ -48,6 +53,11 @@ class Pace:
             self._under_way, self._asked, self._began = True, False, now
             return True
 
+    def overdue(self) -> bool:
+        """Whether a look is under way, or waits for its turn, for too long."""
+        with self._guard:
+            return self._under_way and self._clock() - self._began > OVERDUE_SECONDS
+
     def ended(self, failed: bool, unsettled: bool = False) -> bool:
         """Say that a look has ended; True: look again at once.
 
@@ -71,40 +81,66 @@ class Pace:
 
 
 class ListingThreads:
-    """A few threads for listings; the calls of one place take a few of them at most."""
+    """A few threads for listings; the calls of one place take a few of them at most.
+
+    They are daemons: a call that never returns must not keep the process from ending.
+    """
 
     def __init__(self) -> None:
         """No thread is made before the first call."""
-        self._pool: ThreadPoolExecutor | None = None
+        self._changed = threading.Condition()
         self._stopped = False
-        self._guard = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._ready: deque[tuple[str, Callable[[], None]]] = deque()
         self._running: dict[str, int] = {}
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
 
     def submit(self, place: str, call: Callable[[], None]) -> None:
         """Have it called, after the others of this place; what it raises is logged."""
-        with self._guard:
+        with self._changed:
             if self._stopped:
                 return
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(LISTING_THREADS, thread_name_prefix="listing")
             if self._running.get(place, 0) >= MOST_OF_ONE_PLACE:
                 self._waiting.setdefault(place, deque()).append(call)
                 return
             self._running[place] = self._running.get(place, 0) + 1
+            self._ready.append((place, call))
+            if self._idle >= len(self._ready):
+                self._changed.notify()
+                return
+            if self._threads >= LISTING_THREADS:
+                return
+            self._threads += 1
         try:
-            self._pool.submit(self._run, place, call)
-        except RuntimeError:  # no thread to be had: the pool keeps the call until another of its threads takes it
+            threading.Thread(target=self._work, name="listing", daemon=True).start()
+        except RuntimeError:  # no thread to be had: another one takes the call, or one that is made for a later call
             logger.exception("A listing of %s waits for a thread", place)
+            with self._changed:
+                self._threads -= 1
 
     def stop(self) -> None:
         """Make no more calls; waits for none."""
-        with self._guard:
+        with self._changed:
             self._stopped = True
             self._waiting.clear()
-            pool = self._pool
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._ready.clear()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            self._run(*taken)
+
+    def _take(self) -> tuple[str, Callable[[], None]] | None:
+        """The next call and its place; None if this thread is not needed any more."""
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._ready or self._stopped, IDLE_SECONDS)
+            self._idle -= 1
+            if self._ready:
+                return self._ready.popleft()
+            self._threads -= 1
+            return None
 
     def _run(self, place: str, call: Callable[[], None]) -> None:
         following: Callable[[], None] | None = call
@@ -113,7 +149,7 @@ class ListingThreads:
                 following()
             except Exception:
                 logger.exception("A listing of %s failed", place)
-            with self._guard:
+            with self._changed:
                 waiting = self._waiting.get(place)
                 if waiting:
                     following = waiting.popleft()

@@ -100,6 +100,8 @@ class S3Store:
                         Code.RESOURCE_EXHAUSTED,
                         f"{self._name(prefix)}: more than {most} objects; expected a path with fewer below it",
                     )
+                if token and page.get(_NEXT) == token:  # would go on for ever
+                    raise ServingError(Code.UNAVAILABLE, f"{self._name(prefix)}: {NO_LISTING}")
                 first, token = token is None, page.get(_NEXT)
                 answer_now, answer = answer, None
                 if not page.get("IsTruncated"):
@@ -121,7 +123,13 @@ class S3Store:
                     return replace(item, md5=bytes.fromhex(item.identity))
                 if parts := _PARTS.fullmatch(item.identity):
                     first = sdk.head(self._bucket, item, {"PartNumber": 1})
-                    return replace(item, of_parts=_of_parts(item, head, first, parts))
+                    size, count = int(first.get("ContentLength", 0)), int(parts[2])
+                    if not size or -(-item.size // size) != count:
+                        return item
+                    last = sdk.head(self._bucket, item, {"PartNumber": count}) if count > 2 else {}
+                    if int(last.get("ContentLength", 0)) not in (0, item.size - size * (count - 1)):
+                        return item  # parts of many sizes: nobody tells where each begins
+                    return replace(item, of_parts=_of_parts(size, head, parts))
             except sdk.client_error as error:
                 # What is wrong, if it is more than an unknown question, is told when the object is read.
                 if code_of(error) in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
@@ -362,13 +370,9 @@ def _etag_is_md5(head: Mapping[str, Any]) -> bool:
     return head.get("ServerSideEncryption", "AES256") == "AES256" and not head.get("SSECustomerAlgorithm")
 
 
-def _of_parts(
-    item: StoredObject, head: Mapping[str, Any], first: Mapping[str, Any], etag: re.Match[str]
-) -> tuple[PartsChecksum, ...]:
-    """The checksums of parts' checksums; none if the first part's size is not that of all but the last."""
-    size, count = int(first.get("ContentLength", 0)), int(etag[2])
-    if not size or -(-item.size // size) != count:
-        return ()
+def _of_parts(size: int, head: Mapping[str, Any], etag: re.Match[str]) -> tuple[PartsChecksum, ...]:
+    """The checksums of parts' checksums, all but the last of which have ``size`` bytes."""
+    count = int(etag[2])
     found = [PartsChecksum("md5", size, bytes.fromhex(etag[1]))] if _etag_is_md5(head) else []
     crc32 = _checksum(str(head.get("ChecksumCRC32")).removesuffix(f"-{count}"))
     crc32c = _checksum(str(head.get("ChecksumCRC32C")).removesuffix(f"-{count}"))

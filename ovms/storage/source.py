@@ -16,7 +16,7 @@ from ovms.core.source import AspiredVersionsCallback
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.base import FoundVersion, Storage
 from ovms.storage.opening import Storages
-from ovms.storage.remote_looks import ListingThreads
+from ovms.storage.remote_looks import OVERDUE_SECONDS, ListingThreads
 from ovms.storage.watched import Watched
 
 S = TypeVar("S", bound=Servable)
@@ -117,6 +117,10 @@ class StorageSource(Generic[S]):
                 if watched.pace is not None:
                     if watched.pace.take():
                         self._listings.submit(watched.storage.place, partial(self._look_over_network, watched))
+                        continue
+                    with self._state:
+                        if watched.pace.overdue():
+                            watched.report(_overdue(watched))
                     continue
                 now = self._clock()
                 seen = _list(watched)
@@ -145,7 +149,7 @@ class StorageSource(Generic[S]):
             return [
                 name
                 for name, watched in self._watched.items()
-                if watched.pace is not None and not watched.looked and watched.problem is None
+                if watched.pace is not None and not watched.looked and _problem(watched) is None
             ]
 
     def is_remote(self, name: str) -> bool:
@@ -158,7 +162,7 @@ class StorageSource(Generic[S]):
         """Why the last look at a model found no versions; None if it did, or has not been made."""
         with self._state:
             watched = self._watched.get(name)
-            return watched.problem if watched else None
+            return _problem(watched) if watched else None
 
     def pending(self) -> list[str]:
         """The models with a version that was seen, is not whole yet, and would be served if it were."""
@@ -186,6 +190,8 @@ class StorageSource(Generic[S]):
                 # That there is nothing is an answer, and costs the store no more than any other.
                 failed = isinstance(seen, ServingError) and seen.code is not Code.NOT_FOUND
                 self._tell(watched, seen, now, self._callback)
+            except Exception:  # of who is called back; whoever has asked for another look gets it all the same
+                logger.exception("What was seen of model %s was not taken", watched.config.name)
             finally:
                 with self._state:
                     again = watched.pace.ended(failed, unsettled=watched.pending())
@@ -205,6 +211,21 @@ class StorageSource(Generic[S]):
                 wanted = watched.note_failure(seen, now) if isinstance(seen, ServingError) else watched.note(seen, now)
             if wanted is not None:
                 callback(watched.config.name, wanted)
+
+
+def _problem(watched: Watched[S]) -> ServingError | None:
+    """What the last look has failed with, or that the one under way does not end."""
+    if watched.problem is None and watched.pace is not None and watched.pace.overdue():
+        return _overdue(watched)
+    return watched.problem
+
+
+def _overdue(watched: Watched[S]) -> ServingError:
+    return ServingError(
+        Code.DEADLINE_EXCEEDED,
+        f"{watched.config.base_path}: cannot list: no end for {OVERDUE_SECONDS:.0f} s; check the network, the store "
+        "and what gives the credentials",
+    )
 
 
 def _list(watched: Watched[S]) -> list[FoundVersion] | ServingError:

@@ -89,7 +89,7 @@ class Watched(Generic[S]):
 
     def note_failure(self, error: ServingError, now: float) -> AspiredVersions[S] | None:
         """Take in that a look failed; what is wanted then, None if nothing was before."""
-        self._report(error)
+        self.report(error)
         self.problem = error
         if isinstance(error, NoVersionsError):
             self._elsewhere = {}
@@ -156,7 +156,8 @@ class Watched(Generic[S]):
             )  # fmt: skip
         self._nothing_chosen = nothing
 
-    def _report(self, error: ServingError) -> None:
+    def report(self, error: ServingError) -> None:
+        """Log why its versions cannot be listed, once as an error."""
         known = error.message in self._reported
         if not known and len(self._reported) >= _MOST_TEXTS:
             self._reported.clear()

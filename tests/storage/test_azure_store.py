@@ -134,7 +134,16 @@ def test_accounts(variables: dict[str, str], endpoint: str | None, expected: Acc
     assert "a2V5" not in repr(expected)
 
 
-@pytest.mark.parametrize("text", ["secret", "AccountKey=secret", ";;=;", "UseDevelopmentStorage=true"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "secret",
+        "AccountKey=secret",
+        ";;=;",
+        "UseDevelopmentStorage=true",
+        "BlobEndpoint=https://a.blob.core.windows.net/?sv=1&sig=secret",
+    ],
+)
 def test_connection_strings_that_are_none(text: str) -> None:
     with pytest.raises(ServingError, match="AZURE_STORAGE_CONNECTION_STRING: ") as caught:
         find_account({"AZURE_STORAGE_CONNECTION_STRING": text}, None)

@@ -3,8 +3,9 @@
 import logging
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -169,8 +170,8 @@ def test_bytes_that_were_changed_on_the_way(bed: Bed, told: str) -> None:
     assert content(storage.fetch(1)) == {"model.bin": data}
 
 
-def put_without_checksums(bed: Bed, data: bytes, parts: bool) -> None:
-    """As clients of a few years ago did."""
+def put_without_checksums(bed: Bed, data: bytes, parts: bool, ends: Sequence[int] = ()) -> None:
+    """As clients of a few years ago did; ``ends`` are those of all parts but the last."""
     config = Config(request_checksum_calculation="when_required")
     keys = {"aws_access_key_id": ADMIN[0], "aws_secret_access_key": ADMIN[1], "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=bed.client.meta.endpoint_url, config=config, **keys)
@@ -179,14 +180,40 @@ def put_without_checksums(bed: Bed, data: bytes, parts: bool) -> None:
         client.put_object(**key, Body=data)
     else:
         upload = client.create_multipart_upload(**key)["UploadId"]
-        size = 6 * MB
+        ends = [*(ends or range(6 * MB, len(data), 6 * MB)), len(data)]
         tags = [
             {"PartNumber": number, "ETag": client.upload_part(
-                **key, UploadId=upload, PartNumber=number, Body=data[(number - 1) * size : number * size])["ETag"]}
-            for number in range(1, -(-len(data) // size) + 1)
+                **key, UploadId=upload, PartNumber=number, Body=data[begin:end])["ETag"]}
+            for number, (begin, end) in enumerate(zip([0, *ends], ends, strict=False), 1)
         ]  # fmt: skip
         client.complete_multipart_upload(**key, UploadId=upload, MultipartUpload={"Parts": tags})
     client.close()
+
+
+def test_an_object_of_parts_of_many_sizes(bed: Bed) -> None:
+    """Of which the store does not tell where each begins, so that the checksum of parts cannot be computed."""
+    data = noise(18 * MB)
+    put_without_checksums(bed, data, parts=True, ends=[7 * MB, 12 * MB])
+    assert content(bed.storage().fetch(1)) == {"model.bin": data}
+
+
+def test_names_that_the_disk_takes_for_one(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that ignores case is not to be had everywhere; here every file is told to be the same one."""
+    bed.put("1/model.bin", b"small")
+    bed.put("1/MODEL.bin", b"LARGE")
+    real = os.stat
+
+    def ignoring_case(path: Any, **options: Any) -> os.stat_result:
+        folder, name = os.path.split(path)
+        return real(os.path.join(folder, name.lower()) if name == "MODEL.bin" else path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download.os, "stat", ignoring_case)
+        error = refused(lambda: bed.storage().fetch(1))
+    assert error.code is Code.FAILED_PRECONDITION
+    assert "model.bin and MODEL.bin are one file on the disk" in error.message
+    assert bed.reads() == 0
+    assert content(bed.storage().fetch(1)) == {"model.bin": b"small", "MODEL.bin": b"LARGE"}
 
 
 def test_an_object_that_is_replaced_meanwhile(bed: Bed) -> None:

@@ -15,7 +15,7 @@ from ovms.config import ModelConfig
 from ovms.core.aspired import AspiredVersions
 from ovms.core.version_policy import All
 from ovms.errors import Code
-from ovms.storage import Storages
+from ovms.storage import Storages, remote_looks
 from ovms.storage.source import StorageSource
 
 PATIENCE = 30.0
@@ -149,3 +149,24 @@ def test_a_model_that_is_removed_is_not_heard_of_again(bed: Bed) -> None:
     bed.source.look()
     time.sleep(0.2)
     assert not bed.heard
+
+
+def test_a_look_that_never_ends_is_told(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As while a program that gives credentials hangs: no time limit of a request ends that."""
+    settings = tmp_path / "config"
+    settings.write_text("[default]\ncredential_process = sleep 5\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(settings))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    bed.source.set_models([bed.remote("m")])
+    bed.source.look()
+    assert bed.source.unlisted() == ["m"]
+    monkeypatch.setattr(remote_looks, "OVERDUE_SECONDS", 0.0)
+    bed.source.look()
+    assert bed.source.unlisted() == []
+    problem = bed.source.problem("m")
+    assert problem is not None
+    assert problem.code is Code.DEADLINE_EXCEEDED
+    assert "Failed reading model versions from path: s3://" in caplog.text

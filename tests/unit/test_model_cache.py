@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from ovms.errors import Code, ServingError
 from ovms.storage.cache import Lease, ModelCache
+from ovms.storage.cache_lock import FileLock
 from ovms.storage.cache_manifest import CHUNK_BYTES, FILES, FileRecord, is_intact
 from ovms.storage.waiting import Patience
 
@@ -122,6 +124,8 @@ HARMS: dict[str, Callable[[Path], object]] = {
     ),
     "no manifest": lambda entry: os.unlink(entry / "manifest.json"),
     "half a manifest": lambda entry: os.truncate(entry / "manifest.json", 20),
+    "a file more": lambda entry: (entry / FILES / "mapping_config.json").write_text("{}"),
+    "an empty manifest": lambda entry: (entry / "manifest.json").write_text('{"files": []}'),
     "another manifest": lambda entry: (entry / "manifest.json").write_text('{"files": [{"path": 1}]}'),
 }
 
@@ -338,3 +342,23 @@ print(error.message)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert "make room on the disk of model_cache" in done.stdout
+
+
+def test_a_lock_whose_folder_has_gone(tmp_path: Path) -> None:
+    """Its number may be that of another file by then, which must stay open."""
+    lock = FileLock(tmp_path / "folder.lock")
+    shutil.rmtree(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        lock.take()
+    other = os.open("/", os.O_RDONLY)
+    lock.close()
+    os.close(other)  # which fails if it was closed already
+
+
+def test_a_lock_that_another_server_never_frees(tmp_path: Path) -> None:
+    held, mine = FileLock(tmp_path / ".lock"), FileLock(tmp_path / ".lock")
+    held.wait()
+    assert refused(lambda: mine.wait(0.1)).code is Code.DEADLINE_EXCEEDED
+    held.close()
+    mine.wait(0.1)
+    mine.close()

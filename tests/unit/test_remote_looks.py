@@ -1,10 +1,19 @@
 """When object stores are looked at, and that a place that hangs keeps no other waiting."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from ovms.storage.remote_looks import LISTING_THREADS, LONGEST_PAUSE, MOST_OF_ONE_PLACE, ListingThreads, Pace
+from ovms.storage.remote_looks import (
+    LISTING_THREADS,
+    LONGEST_PAUSE,
+    MOST_OF_ONE_PLACE,
+    OVERDUE_SECONDS,
+    ListingThreads,
+    Pace,
+)
 
 PATIENCE = 20
 
@@ -71,13 +80,14 @@ def test_whoever_asks_does_not_wait() -> None:
 
 def test_a_place_that_hangs_keeps_no_other_waiting() -> None:
     threads, go_on, done = ListingThreads(), threading.Event(), threading.Event()
+    before = threading.enumerate()
     called: list[str] = []
     for _ in range(3 * LISTING_THREADS):
         threads.submit("hangs", lambda: (go_on.wait(PATIENCE), called.append("late"))[0])
     threads.submit("lives", done.set)
     assert done.wait(PATIENCE)
     assert not called
-    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("listing")]
+    hanging = [thread for thread in threading.enumerate() if thread.name == "listing" and thread not in before]
     assert len(hanging) <= MOST_OF_ONE_PLACE + 1
     go_on.set()
     everything = threading.Event()
@@ -92,3 +102,24 @@ def test_a_call_that_raises_is_logged_and_ends_nothing(caplog: pytest.LogCapture
     threads.submit("place", done.set)
     assert done.wait(PATIENCE)
     assert "A listing of place failed" in caplog.text
+
+
+def test_a_call_that_never_ends_does_not_keep_the_process() -> None:
+    code = (
+        "import time; from ovms.storage.remote_looks import ListingThreads\n"
+        "threads = ListingThreads(); threads.submit('hangs', lambda: time.sleep(600)); time.sleep(0.2); threads.stop()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=PATIENCE).returncode == 0
+
+
+def test_a_look_that_does_not_end_is_overdue() -> None:
+    clock = Clock()
+    pace = Pace(10, clock)
+    assert not pace.overdue()
+    pace.take()
+    clock.now += OVERDUE_SECONDS
+    assert not pace.overdue()
+    clock.now += 1
+    assert pace.overdue()
+    pace.ended(failed=True)
+    assert not pace.overdue()
