@@ -142,7 +142,7 @@ def _programs(peers: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, str
     """The compiled baselines, and why each contestant that is missing is."""
     programs, missing = {}, {}
     for name, program, packages in (
-        (GRPC_CPP, native.grpc_server(), "libgrpc++-dev, protobuf-compiler-grpc, pkg-config"),
+        (GRPC_CPP, native.grpc_server(), "libgrpc++-dev, libprotobuf-dev, protobuf-compiler-grpc, pkg-config"),
         (PROTOTYPE, native.prototype(), "libnghttp2-dev"),
     ):
         if program is None:

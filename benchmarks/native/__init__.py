@@ -34,13 +34,15 @@ def prototype() -> Path | None:
 
 
 def grpc_server() -> Path | None:
-    """The server on gRPC C++; None without its packages (libgrpc++-dev, protobuf-compiler-grpc)."""
+    """The server on gRPC C++; None without its packages (libgrpc++-dev, libprotobuf-dev, protobuf-compiler-grpc)."""
     plugin = shutil.which("grpc_cpp_plugin")
     if plugin is None or not shutil.which("protoc") or not _has_header("grpcpp/grpcpp.h"):
         return None
     described = subprocess.run(
-        ("pkg-config", "--libs", "grpc++", "protobuf"), capture_output=True, text=True, check=True, timeout=60
+        ("pkg-config", "--libs", "grpc++", "protobuf"), capture_output=True, text=True, timeout=60
     )
+    if described.returncode:
+        return None
     messages = BUILD / "predict"
     messages.mkdir(parents=True, exist_ok=True)
     where = (f"--cpp_out={messages}", f"--grpc_out={messages}", f"--plugin=protoc-gen-grpc={plugin}", f"-I{HERE}")

@@ -17,14 +17,15 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
 from ovms.storage.cache_manifest import FILES, MANIFEST, FileRecord, holds_exactly, read_manifest, write_manifest
-from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room, remove_unused
+from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room
 from ovms.storage.disk import disk_error, make_private, remove_tree
 from ovms.storage.waiting import Patience
 
@@ -122,32 +123,33 @@ class ModelCache:
     def _put_aside(self, entry: Path, lock: FileLock) -> None:
         """Out of the way, with its lock: other servers may have it in use."""
         aside = self.folder / f"{entry.name}.bad-{os.getpid()}-{time.monotonic_ns()}"
-        root = FileLock(self.folder / NAME_SUFFIX)
-        try:
-            root.wait()
+        with self._alone():
             if lock.is_current():  # else another server was quicker
                 os.rename(self._lock_path(entry.name), self._lock_path(aside.name))
                 os.rename(entry, aside)
-                lock.free()
-                remove_unused(aside)
-        finally:
-            root.close()
 
     def _download(self, entry: Path, part: Path, place: str, size: int, fill: Fill) -> None:
-        root = FileLock(self.folder / NAME_SUFFIX)
-        try:
-            root.wait()
+        with self._alone():
             make_room(self.folder, part, size, self._most_bytes)
             make_private(part / FILES)
             (part / RESERVED).write_text(str(size))
-        finally:
-            root.close()
         records = fill(part)
         write_manifest(part, place, records)
-        for name in os.listdir(part):
-            if name not in (FILES, MANIFEST):
-                remove_tree(part / name)
-        os.rename(part, entry)
+        with self._alone():  # whoever makes room meanwhile would find it under neither name
+            for name in os.listdir(part):
+                if name not in (FILES, MANIFEST):
+                    remove_tree(part / name)
+            os.rename(part, entry)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While nobody else makes room, or gives an entry another name."""
+        root = FileLock(self.folder / NAME_SUFFIX)
+        try:
+            root.wait()
+            yield
+        finally:
+            root.close()
 
     def _prepare(self) -> None:
         make_private(self.folder)
