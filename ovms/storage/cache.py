@@ -25,7 +25,7 @@ from typing import Final
 
 from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
 from ovms.storage.cache_manifest import FILES, MANIFEST, FileRecord, holds_exactly, read_manifest, write_manifest
-from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room
+from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room, remove_unused
 from ovms.storage.disk import disk_error, make_private, remove_tree
 from ovms.storage.waiting import Patience
 
@@ -127,6 +127,8 @@ class ModelCache:
             if lock.is_current():  # else another server was quicker
                 os.rename(self._lock_path(entry.name), self._lock_path(aside.name))
                 os.rename(entry, aside)
+                lock.free()
+                remove_unused(aside)
 
     def _download(self, entry: Path, part: Path, place: str, size: int, fill: Fill) -> None:
         with self._alone():
