@@ -44,7 +44,7 @@ def parse_location(base_path: str) -> Location | None:
         return None
     shown = masked("", base_path)  # a URL may have a password in it
     if "@" in rest and ":" in rest.partition("@")[0]:  # which may have slashes, too
-        shown = f"{scheme}://{MASK}@{rest.rpartition('@')[2]}"
+        shown = masked("", f"{scheme}://{MASK}@{rest.rpartition('@')[2]}")
     scheme = scheme.lower()
     if scheme not in SCHEMES:
         hint = "; a server's URL belongs to the option endpoint" if scheme in ("http", "https") else ""

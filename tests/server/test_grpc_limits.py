@@ -98,6 +98,7 @@ def test_calls_that_python_has_are_limited() -> None:
             assert {peer.answer(stream).status[0] for stream in peer.answers} <= {0, RESOURCE_EXHAUSTED}
 
 
+@pytest.mark.alone
 def test_a_connection_with_many_calls_leaves_room_for_others(tmp_path: Path) -> None:
     """A thousand calls that an I/O thread computes itself, one after the other, and a client with one at a time."""
     folder = slow.slow(0.06, tmp_path, "add")
