@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from front_end_here import ECHO, front_end_here, frontend
 from hostile_client import MIB
 from http2_peer import Peer, call_headers, framed, window
