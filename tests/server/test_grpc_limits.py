@@ -102,7 +102,7 @@ def test_calls_that_python_has_are_limited() -> None:
 @pytest.mark.alone
 def test_a_connection_with_many_calls_leaves_room_for_others(tmp_path: Path) -> None:
     """A thousand calls that an I/O thread computes itself, one after the other, and a client with one at a time."""
-    folder = slow.slow(0.06, tmp_path, "add")
+    folder = slow.slow(0.03, tmp_path, "add")
     with front_end_here(folder) as port, Peer(port) as many, Peer(port) as one:
         for _ in range(50):  # the model is known to be quick
             assert one.call().is_right(range(10))
