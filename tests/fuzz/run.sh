@@ -61,7 +61,7 @@ build_session() {
     shift
     sources=
     for name in net/body net/cold_calls net/connection net/held_bytes net/http2_session net/io_loop net/metrics \
-        net/packing net/scheduler infer_pool proto_wire "$@"; do sources="$sources $cpp/$name.cpp"; done
+        net/packing net/scheduler net/call infer_pool proto_wire "$@"; do sources="$sources $cpp/$name.cpp"; done
     # shellcheck disable=SC2086 - a list of names
     build "$target" $sources -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* \
         "-Wl,-rpath,$openvino/libs" -lnghttp2 -luv -lz
