@@ -16,7 +16,7 @@ import pytest
 from grpc_engines import NATIVE_ONLY
 from hostile_client import parse, read_all
 from rest_calls import ROW, ROW_ANSWER, Connection, Wire, ask, post
-from server_under_test import PATIENCE, Server, free_port, starting
+from server_under_test import PATIENCE, Server, foreign_environment, free_port, starting
 
 from ovms import _native
 from tests.models import slow, synthetic
@@ -161,7 +161,8 @@ def test_no_python_on_the_way_of_a_prediction(tmp_path: Path) -> None:
         f"sleep 0.5; curl -sS --noproxy '*' -d @row '{many}' > out; curl -sS -d @row --http2-prior-knowledge '{url}'"
     )
     try:
-        with subprocess.Popen(["sh", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE) as client:
+        command = ["sh", "-c", script]
+        with subprocess.Popen(command, cwd=tmp_path, env=foreign_environment(), stdout=subprocess.PIPE) as client:
             began = time.monotonic()
             ctypes.PyDLL(None).usleep(5_000_000)  # with the interpreter's lock
             held = time.monotonic() - began
