@@ -45,10 +45,25 @@ bool know_outputs(const Signature& signature, Workspace& work) {
     return large;
 }
 
+// Whether an output has as many bytes as are worth it, by a look that costs small answers next to nothing.
+bool may_be_large(const Signature& signature, const std::vector<size_t>& order) {
+    for (const size_t index : order) {
+        const TensorSpec& spec = signature.outputs[index];
+        size_t bytes = spec.fixed ? info(spec.dtype).size : 0;
+        for (const Dimension& dim : spec.dims) {
+            if (bytes >= kSmallestPlaced) break;  // before it can overflow
+            bytes *= static_cast<size_t>(std::min<int64_t>(dim.min, kSmallestPlaced));
+        }
+        if (bytes >= kSmallestPlaced) return true;
+    }
+    return false;
+}
+
 // A large answer of fixed shapes is laid out before the run, so that the model writes its values where they are sent from:
 // 0.6 MB less to copy are some 40 us less of a call. Afterwards all outputs have a place, or there are none yet.
 Status lay_out(const Model& model, PredictCodec& codec, const ByteSink& sink, Workspace& work) {
     Status status;
+    if (!may_be_large(model.signature(), work.output_order)) return status;
     if (know_outputs(model.signature(), work)) status = codec.lay_out(work.outputs, model.name(), model.version(), sink);
     if (work.outputs.empty() || work.outputs.front().place == nullptr) work.outputs.clear();
     return status;
