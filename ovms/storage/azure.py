@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -15,7 +15,7 @@ from ovms.errors import Code, ServingError
 from ovms.storage.azure_account import ACCOUNTS, CONNECTION_STRING, find_account
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
 from ovms.storage.object_store import StoredObject, StoreOptions
-from ovms.storage.ranged_get import reading, send_get
+from ovms.storage.ranged_get import keep_connections, reading, send_get
 from ovms.storage.way_in import WayIn
 
 IDENTITY: Final = "azure-identity"
@@ -114,18 +114,11 @@ class AzureStore:
         """Return the object: its listing tells the checksum, if whoever wrote it has given one."""
         return item
 
-    @contextmanager
-    def open_range(self, item: StoredObject, start: int, length: int) -> Iterator[Iterator[bytes]]:
+    def open_range(self, item: StoredObject, start: int, length: int) -> AbstractContextManager[Iterator[bytes]]:
         """Open a range of exactly this ETag; see ObjectStore."""
-        if length <= 0:
-            yield iter(())
-            return
         place = f"az://{self._name}/{item.key}"
-        with reading(
-            self._way_in.use(place, "read", partial(self._get, place=place, item=item, start=start, length=length)),
-            place, start, length,
-        ) as pieces:  # fmt: skip
-            yield pieces
+        get = partial(self._get, place=place, item=item, start=start, length=length)
+        return reading(self._way_in, get, place, start, length)
 
     def _get(self, access: _Access, place: str, item: StoredObject, start: int, length: int) -> Any:
         query, headers = access.proof()
@@ -141,7 +134,6 @@ class AzureStore:
     def _connect(self) -> _Access:
         from azure.storage.blob import ContainerClient
         from requests import Session
-        from requests.adapters import HTTPAdapter
 
         # It warns of each answer that was cut, and of every identity that it has looked for in vain.
         logging.getLogger("azure").setLevel(logging.ERROR)
@@ -162,8 +154,7 @@ class AzureStore:
             connection_timeout=options.connect_timeout, read_timeout=options.read_timeout, retry_total=0,
         )  # fmt: skip
         session = Session()
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+        keep_connections(session)
         return _Access(kind, container, session, partial(self._proof, credential))
 
     def _proof(self, credential: Any) -> tuple[str, dict[str, str]]:

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,7 +20,7 @@ from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
 from ovms.storage.http_get import Answer, HttpGet
 from ovms.storage.object_store import StoredObject, StoreOptions
-from ovms.storage.ranged_get import reading, send_get
+from ovms.storage.ranged_get import keep_connections, reading, send_get
 from ovms.storage.way_in import WayIn
 
 KEY_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -141,18 +141,11 @@ class GcsStore:
         """Return the object: its listing tells all checksums that there are."""
         return item
 
-    @contextmanager
-    def open_range(self, item: StoredObject, start: int, length: int) -> Iterator[Iterator[bytes]]:
+    def open_range(self, item: StoredObject, start: int, length: int) -> AbstractContextManager[Iterator[bytes]]:
         """Open a range of exactly this generation; see ObjectStore."""
-        if length <= 0:
-            yield iter(())
-            return
         place = f"gs://{self._bucket}/{item.key}"
-        with reading(
-            self._way_in.use(place, "read", partial(self._get, place=place, item=item, start=start, length=length)),
-            place, start, length,
-        ) as pieces:  # fmt: skip
-            yield pieces
+        get = partial(self._get, place=place, item=item, start=start, length=length)
+        return reading(self._way_in, get, place, start, length)
 
     def _get(self, access: _Access, place: str, item: StoredObject, start: int, length: int) -> Any:
         path = f"/download/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(item.key, safe='')}"
@@ -172,15 +165,13 @@ class GcsStore:
 
     def _connect(self) -> _Access:
         from google.auth.transport.requests import AuthorizedSession
-        from requests.adapters import HTTPAdapter
         from requests.utils import get_environ_proxies, select_proxy
 
         credentials, kind = _credentials(self._options.anonymous or bool(self._emulator))
         universe = getattr(credentials, "universe_domain", _UNIVERSE)
         endpoint = self.server or f"https://storage.{universe}"
         session = AuthorizedSession(credentials)
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+        keep_connections(session)
         proxied = select_proxy(endpoint, get_environ_proxies(endpoint, None)) is not None
         return _Access(kind, session, credentials, endpoint, proxied)
 

@@ -1,14 +1,29 @@
 """A part of an object by one GET request, through a session of ``requests``; its body is read as it comes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ovms.errors import Code
 from ovms.storage.cloud_errors import network_failure, refusal
+from ovms.storage.way_in import Access, WayIn
 
 READ_BYTES: Final = 256 << 10
 """At a time. All of it has to come before any counts, and is lost with a cut."""
+
+
+MOST_CONNECTIONS: Final = 64
+"""Of one session that are kept."""
+
+A = TypeVar("A", bound=Access)
+
+
+def keep_connections(session: Any) -> None:
+    """Have a session keep as many connections as downloads use at a time."""
+    from requests.adapters import HTTPAdapter
+
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=MOST_CONNECTIONS))
 
 
 def send_get(
@@ -26,8 +41,17 @@ def send_get(
 
 
 @contextmanager
-def reading(answer: Any, place: str, start: int, length: int) -> Iterator[Iterator[bytes]]:
-    """The pieces of an answer's body, and an end to it; UNAVAILABLE if it is of another part than was asked for."""
+def reading(
+    way_in: WayIn[A], get: Callable[[A], Any], place: str, start: int, length: int
+) -> Iterator[Iterator[bytes]]:
+    """The pieces of the body of what ``get`` answers, and an end to it.
+
+    UNAVAILABLE if it is of another part than was asked for. Nothing is asked for no bytes.
+    """
+    if length <= 0:
+        yield iter(())
+        return
+    answer = way_in.use(place, "read", get)
     try:
         begins = answer.headers.get("content-range", "bytes 0-").partition(" ")[2].partition("-")[0]
         if begins != str(start):

@@ -181,7 +181,8 @@ class StorageSource(Generic[S]):
         return Watched(model, storage, self._make_factory(model, storage), settings, poll_seconds)
 
     def _look_over_network(self, watched: Watched[S]) -> None:
-        assert watched.pace is not None and self._callback is not None  # noqa: PT018
+        assert watched.pace is not None
+        assert self._callback is not None
         again = True
         while again and self._watched.get(watched.config.name) is watched:
             now, failed = self._clock(), False

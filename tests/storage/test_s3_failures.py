@@ -2,7 +2,6 @@
 ends without a restart. One server at a time has a model for each failure, each behind a proxy of its own.
 """
 
-import re
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -88,7 +87,7 @@ def test_a_store_that_fails_leaves_what_is_served(
                 assert states(client, name) == {1: "AVAILABLE"}
                 assert answer(client, name) == 1
                 url = models.url(name)
-                assert re.search(f"Failed reading model versions from path: {url} with error {url}: ", server.text)
+                server.wait_for_line(f"Failed reading model versions from path: {url} with error {url}: ")
             began = time.monotonic()
             models.put("healthy", 2)
             local.put("folder", 2)

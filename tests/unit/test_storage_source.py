@@ -30,7 +30,10 @@ class Bed:
         self.root = root
         self.now = time.time() - 10_000
         self.heard: list[tuple[str, AspiredVersions[Any]]] = []
-        factory: Any = lambda model, storage: (model, storage)  # noqa: E731
+
+        def factory(model: Any, storage: Any) -> Any:
+            return model, storage
+
         self.source: StorageSource[Any] = StorageSource(factory, poll_seconds, clock=lambda: self.now)
         as_source: Source[Any] = self.source
         as_source.connect(lambda name, wanted: self.heard.append((name, wanted)))

@@ -31,7 +31,6 @@ Status bind(const Signature& signature, const Workspace& work, InferSlot& slot) 
 
 // The outputs asked for as they will be, if the model tells all their shapes; else false.
 bool know_outputs(const Signature& signature, Workspace& work) {
-    bool large = false;
     for (const size_t index : work.output_order) {
         const TensorSpec& spec = signature.outputs[index];
         if (!spec.fixed || spec.dims.size() > kMaxRank) return false;
@@ -40,9 +39,8 @@ bool know_outputs(const Signature& signature, Workspace& work) {
         view.dtype = spec.dtype;
         for (const Dimension& dim : spec.dims) view.dims.push(dim.min);
         if (!element_count(view.dims, view.count)) return false;
-        large = large || view.count * info(spec.dtype).size >= kSmallestPlaced;
     }
-    return large;
+    return true;
 }
 
 // Whether an output has as many bytes as are worth it, by a look that costs small answers next to nothing.
@@ -60,7 +58,7 @@ bool may_be_large(const Signature& signature, const std::vector<size_t>& order) 
 }
 
 // A large answer of fixed shapes is laid out before the run, so that the model writes its values where they are sent from:
-// 0.6 MB less to copy are some 40 us less of a call. Afterwards all outputs have a place, or there are none yet.
+// 0.6 MB less to copy are about a fifth of such a call's CPU. Afterwards all outputs have a place, or there are none yet.
 Status lay_out(const Model& model, PredictCodec& codec, const ByteSink& sink, Workspace& work) {
     Status status;
     if (!may_be_large(model.signature(), work.output_order)) return status;
