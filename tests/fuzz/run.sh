@@ -61,7 +61,7 @@ build_session() {
     shift
     sources=
     for name in net/body net/cold_calls net/connection net/held_bytes net/http2_session net/io_loop net/metrics \
-        net/packing net/scheduler net/call infer_pool proto_wire "$@"; do sources="$sources $cpp/$name.cpp"; done
+        net/packing net/scheduler net/call dynamic_graph infer_pool proto_wire run_queue "$@"; do sources="$sources $cpp/$name.cpp"; done
     # shellcheck disable=SC2086 - a list of names
     build "$target" $sources -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* \
         "-Wl,-rpath,$openvino/libs" -lnghttp2 -luv -lz
@@ -69,7 +69,7 @@ build_session() {
 build_session http2 net/grpc_stream net/grpc_text net/tensor_offset &
 first=$!
 build_session http1 net/http1_reader net/http1_session net/rest_call net/rest_port net/rest_route net/rest_stream \
-    net/rest_text allocator convert dynamic_graph model shape_cache shape_check signature tensor_decode &
+    net/rest_text allocator convert model shape_cache shape_check signature tensor_decode &
 all_of $first $!
 PYTHONPATH=. "$python" -m tests.fuzz.make_corpus "$out/corpus"
 

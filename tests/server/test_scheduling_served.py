@@ -18,6 +18,7 @@ from tests.models import slow, synthetic
 pytestmark = pytest.mark.alone
 
 RUN = 0.3  # seconds of a run of the slow models, about
+STEADY_RUN = 0.04
 ONE = np.ones((1, 10), np.float32)
 LARGE = np.ones((8, 1024, 1024), np.float32)
 
@@ -33,11 +34,12 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Two slow models, a quick one and a large one, on one I/O thread."""
+    """Two slow models, one that is known to be, a quick one and a large one, on one I/O thread."""
     root = tmp_path_factory.mktemp("models")
     folders = {
         "slow": slow.slow(RUN * 1000, root),
         "lazy": slow.slow(RUN * 1000, root, "lazy"),
+        "steady": slow.slow(STEADY_RUN * 1000, root, "steady"),
         "null": synthetic.null_model(root),
         "large": synthetic.identity("f32", (-1, 1024, 1024), root, "large"),
     }
@@ -48,7 +50,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with starting("config", "--config_path", str(file), *options) as server:
         server.wait_until_ready()
         with Stubs(server.address) as stubs:
-            for name in ("slow", "lazy", *["null"] * 40):
+            for name in ("slow", "lazy", *["null"] * 40, *["steady"] * 20):
                 stubs.prediction.Predict(request(name, x=ONE), timeout=PATIENCE)
             yield Served(server, stubs)
         assert server.stop() == 0, server.text
@@ -103,6 +105,39 @@ def test_cancelled_calls_leave_the_queue(served: Served) -> None:
     began = time.monotonic()
     served.call("slow").result()
     assert time.monotonic() - began < 4 * four_runs  # of 34 there were
+    assert all(call.done() for call in waiting)
+
+
+def time_of_four(served: Served) -> float:
+    """Runs of the steady model, in seconds."""
+    began = time.monotonic()
+    for call in [served.call("steady") for _ in range(4)]:
+        call.result()
+    return time.monotonic() - began
+
+
+def test_cancelled_calls_that_were_ready_get_no_run(served: Served) -> None:
+    """Of a model that is known to take long calls get an infer request ready while another one runs."""
+    four_runs = time_of_four(served)
+    for _ in range(10):
+        gone = [served.call("steady") for _ in range(4)]
+        time.sleep(STEADY_RUN / 8)
+        for call in gone:
+            call.cancel()
+        # The first one runs, the next one is ready, the others wait.
+    began = time.monotonic()
+    served.call("steady").result()
+    assert time.monotonic() - began < 1.5 * four_runs  # of what was cancelled one run in four was under way
+
+
+def test_late_calls_that_were_ready_get_no_run(served: Served) -> None:
+    four_runs = time_of_four(served)
+    waiting = [served.call("steady") for _ in range(2)]
+    late = [served.call("steady", STEADY_RUN / 4) for _ in range(16)]
+    assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    began = time.monotonic()
+    served.call("steady").result()
+    assert time.monotonic() - began < 2 * four_runs  # two runs or three are left; with the late ones there were 18
     assert all(call.done() for call in waiting)
 
 

@@ -161,18 +161,20 @@ def test_all_versions_are_deleted_and_one_comes(repository: Repository) -> None:
 @pytest.mark.parametrize("kind", ["gone", "unreadable"])
 def test_a_folder_that_cannot_be_read_for_a_while(repository: Repository, kind: str) -> None:
     """As when a mount is gone: what serves goes on, it is said once, and versions are found again afterwards."""
-    away = repository.root / "away"
-    with serving_model(repository.root / "m") as (server, _), Traffic(server, "m") as traffic:
-        os.rename(repository.root / "m", away)
-        if kind == "unreadable":
-            os.symlink("m", repository.root / "m")  # a link to itself: an error that root gets, too
+    mount = repository.root / "mount"  # a link, so that one step changes what is there
+
+    def mount_at(target: str) -> None:
+        fresh = repository.root / "fresh"
+        os.symlink(target, fresh)
+        os.replace(fresh, mount)
+
+    mount_at(".")
+    with serving_model(mount / "m") as (server, _), Traffic(server, "m") as traffic:
+        mount_at("nowhere" if kind == "gone" else "mount")  # a link to itself is an error that root gets, too
         server.wait_for_line(" - ERROR - Error occurred while getting versions of the model m")
-        server.wait_for_line(
-            rf"Failed reading model versions from path: {re.escape(str(repository.root))}/m with error"
-        )
+        server.wait_for_line(rf"Failed reading model versions from path: {re.escape(str(mount))}/m with error")
         traffic.go_on(200)
-        (repository.root / "m").unlink(missing_ok=True)
-        os.rename(away, repository.root / "m")
+        mount_at(".")
         server.wait_for_line("Versions of the model m .* can be read again")
         repository.put("m", 2)
         traffic.until(2)

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "infer_pool.hpp"
+#include "infer_slot.hpp"
 #include "output_view.hpp"
 #include "signature.hpp"
 #include "status.hpp"

@@ -25,6 +25,7 @@ void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, 
     slot.own_outputs = std::move(own_outputs);
     slot.output_memory = std::move(output_memory);
     slot.generation = generation;
+    slot.turn.told = false;
 }
 
 Status DynamicGraph::run(InferSlot& slot, Deadline deadline, Steps& steps) {
@@ -35,8 +36,7 @@ Status DynamicGraph::run(InferSlot& slot, Deadline deadline, Steps& steps) {
         if (!spoiled(slot)) {
             if (Status status = steps.bind(); !status.ok()) return status;
             failure = steps.infer();
-            if (!failure.ok()) spoil(slot);
-            else if (!spoiled(slot)) return {};
+            if (!spoiled(slot)) return failure;
         }
     }
     // This run failed, or overlapped one that did, or the slot is of a spoiled graph.
@@ -46,10 +46,7 @@ Status DynamicGraph::run(InferSlot& slot, Deadline deadline, Steps& steps) {
     if (!failure.ok()) return failure;
     if (Status status = steps.bind(); !status.ok()) return status;
     failure = steps.infer();
-    if (!failure.ok()) {
-        spoil(slot);
-        (void)renew(slot);  // a failure here comes back at the slot's next run
-    }
+    if (!failure.ok()) (void)renew(slot);  // a failure here comes back at the slot's next run
     return failure;
 }
 

@@ -13,7 +13,7 @@
 #include <functional>
 #include <openvino/runtime/compiled_model.hpp>
 
-#include "infer_pool.hpp"
+#include "infer_slot.hpp"
 #include "run_gate.hpp"
 #include "status.hpp"
 
@@ -24,6 +24,7 @@ public:
     // What a run consists of. An interface and not two std::function, which would allocate.
     struct Steps {
         virtual Status bind() = 0;
+        // What fails has been told to spoil, unless there was no run.
         virtual Status infer() = 0;
 
     protected:
@@ -36,9 +37,11 @@ public:
     // Both steps, on a sound graph. slot is leased; the steps may be called twice.
     Status run(InferSlot& slot, Deadline deadline, Steps& steps);
 
+    // A run of the slot has failed. To be called before another run may start on the same graph; from any thread.
+    void spoil(const InferSlot& slot);
+
 private:
     bool spoiled(const InferSlot& slot) const { return slot.generation != generation_.load(std::memory_order_acquire); }
-    void spoil(const InferSlot& slot);
     Status renew(InferSlot& slot);
 
     std::function<ov::CompiledModel()> compile_;

@@ -4,26 +4,61 @@
 #include <iterator>
 
 namespace ovms {
+namespace {
+
+// Calls that have their infer request ready while others run: one for each run that may end meanwhile. Each costs a copy
+// of the model's inputs and outputs.
+constexpr size_t kMostSpares = 8;
+
+}  // namespace
 
 Lease::~Lease() {
     if (slot_ != nullptr) pool_->give_back(slot_);
 }
 
-void InferPool::add(std::unique_ptr<InferSlot> slot) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(slot.get());
-    slots_.push_back(std::move(slot));
+void InferPool::fill(size_t nireq, const std::function<std::unique_ptr<InferSlot>()>& make) {
+    nireq_ = nireq;
+    runs_.set_most(nireq);
+    const size_t all = nireq + std::min(nireq, kMostSpares);
+    slots_.reserve(all);
+    free_.reserve(nireq);
+    free_spares_.reserve(all - nireq);
+    while (slots_.size() < all) {
+        slots_.push_back(make());
+        InferSlot* const slot = slots_.back().get();
+        slot->spare = slots_.size() > nireq;
+        (slot->spare ? free_spares_ : free_).push_back(slot);
+    }
 }
 
 void InferPool::clear() {
     const std::lock_guard lock(mutex_);
     free_.clear();
+    free_spares_.clear();
     slots_.clear();
 }
 
 void InferPool::take_turns(bool on) {
     const std::lock_guard lock(mutex_);
     turns_ = on;
+}
+
+// For a run, with a slot or without.
+size_t InferPool::waiting() const {
+    const size_t leased = slots_.size() - free_.size() - free_spares_.size();
+    return waiting_.size() + (leased > nireq_ ? leased - nireq_ : 0);
+}
+
+// A slot to get ready while as many run as may; null if there is none now.
+InferSlot* InferPool::spare() {
+    if (free_spares_.empty() || !long_runs_.load(std::memory_order_relaxed) || turns_ || waiting() >= max_queue_) return nullptr;
+    InferSlot* const slot = free_spares_.back();
+    free_spares_.pop_back();
+    if (slot->runs < kRunsToKnow) {
+        slot->usual_run = usual_run_;
+        slot->runs = kRunsToKnow;
+    }
+    return slot;
 }
 
 Lease InferPool::lease(Deadline deadline, bool& full) {
@@ -35,7 +70,8 @@ Lease InferPool::lease(Deadline deadline, bool& full) {
         free_.erase(place);
         return {this, slot};
     }
-    if (waiting_.size() >= max_queue_) {
+    if (InferSlot* const slot = spare(); slot != nullptr) return {this, slot};
+    if (waiting() >= max_queue_) {
         full = true;
         return {};
     }
@@ -72,9 +108,14 @@ Lease InferPool::lease_quick(Clock::duration longest) {
 
 void InferPool::give_back(InferSlot* slot) {
     const std::lock_guard lock(mutex_);
-    if (slot->runs >= kRunsToKnow) usual_run_ = slot->usual_run;
-    if (waiting_.empty()) {
-        free_.push_back(slot);
+    if (slot->runs >= kRunsToKnow) {
+        usual_run_ = slot->usual_run;
+        long_runs_.store(usual_run_ >= kLongRun, std::memory_order_relaxed);
+    }
+    // Where runs have become short, no spare is needed.
+    const bool retired = slot->spare && !long_runs_.load(std::memory_order_relaxed);
+    if (waiting_.empty() || retired) {
+        (slot->spare ? free_spares_ : free_).push_back(slot);
         return;
     }
     // Handed over directly: a slot that went to the free list first could be taken by a newcomer.

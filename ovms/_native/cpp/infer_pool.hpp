@@ -1,56 +1,20 @@
 // The infer requests of one model: a lease is the exclusive use of one of them for one run.
 #pragma once
 
-#include <algorithm>
-#include <chrono>
+#include <atomic>
 #include <condition_variable>
-#include <cstdint>
+#include <cstddef>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
-#include <openvino/runtime/infer_request.hpp>
+#include <utility>
 #include <vector>
 
+#include "infer_slot.hpp"
+#include "run_queue.hpp"
+
 namespace ovms {
-
-using Clock = std::chrono::steady_clock;
-using Deadline = Clock::time_point;  // Deadline::max(): none
-
-// The point in time seconds from now; no deadline if seconds is negative, not a number, or over a century.
-inline Deadline deadline_after(double seconds) {
-    if (!(seconds >= 0 && seconds < 3.2e9)) return Deadline::max();
-    return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-}
-
-// Seconds until then, at least 0; -1 without a deadline.
-inline double seconds_left(Deadline deadline) {
-    if (deadline == Deadline::max()) return -1;
-    return std::max(0.0, std::chrono::duration<double>(deadline - Clock::now()).count());
-}
-
-// After so many runs usual_run says something: it starts at zero and rises slowly.
-inline constexpr uint32_t kRunsToKnow = 16;
-
-// What an infer request writes an output to.
-enum class OutputMemory : uint8_t {
-    kUntried,  // its own tensor, as it was born with
-    kOwn,      // its own tensor
-    kPlaced,   // the memory of an answer, which may have gone since
-    kFixed,    // its own tensor; it takes no other
-};
-
-// One OpenVINO execution slot, with the tensors it was born with.
-struct InferSlot {
-    ov::InferRequest request;
-    std::vector<ov::Tensor> own_inputs;   // buffers of the slot, for inputs that have to be copied
-    std::vector<uint64_t> string_bytes;     // by input: bytes of strings that own_inputs was given since it was made
-    std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
-    std::vector<ov::Tensor> own_outputs;    // empty until an output was first written elsewhere
-    std::vector<OutputMemory> output_memory;  // by output
-    Clock::duration usual_run{0};           // how long its runs take, short ones counting most
-    uint32_t runs = 0;                      // how many there were, up to kRunsToKnow
-    uint32_t generation = 0;                // of the graph the request runs on, see DynamicGraph
-};
 
 class InferPool;
 
@@ -78,11 +42,12 @@ private:
 
 class InferPool {
 public:
-    void add(std::unique_ptr<InferSlot> slot);
+    // Makes slots for so many runs at once, and some to get ready meanwhile. Throws what make throws.
+    void fill(size_t nireq, const std::function<std::unique_ptr<InferSlot>()>& make);
     void clear();  // only when nothing is leased and nothing will be
-    size_t size() const { return slots_.size(); }
+    size_t nireq() const { return nireq_; }
 
-    // How many may wait for a slot at a time. Set before the first lease.
+    // How many may wait for a run at a time. Set before the first lease.
     void set_max_queue(size_t most) { max_queue_ = most; }
     size_t max_queue() const { return max_queue_; }
 
@@ -90,12 +55,19 @@ public:
     void take_turns(bool on);
 
     // A free slot at once, or the next one given back, first come first served. An empty lease at the deadline, or at
-    // once (full is true then) if as many wait as may.
+    // once (full is true then) if as many wait as may. Of a model whose runs take long more slots are leased than may run:
+    // runs() makes them wait.
     Lease lease(Deadline deadline, bool& full);
 
     // A slot for a thread that has others to serve, if runs here are known to take at most longest: a free one at once, or
     // one that is given back within about the time of a run. Else an empty lease.
     Lease lease_quick(Clock::duration longest);
+
+    // Where runs that take long wait for their turn.
+    RunQueue& runs() { return runs_; }
+
+    // How many leases there may be now.
+    size_t most_leases() const { return nireq_ + (long_runs_.load(std::memory_order_relaxed) ? slots_.size() - nireq_ : 0); }
 
 private:
     friend class Lease;
@@ -106,16 +78,22 @@ private:
     };
 
     void give_back(InferSlot* slot);
+    size_t waiting() const;
+    InferSlot* spare();
 
     std::vector<std::unique_ptr<InferSlot>> slots_;
+    size_t nireq_ = 0;
     // A lock on the hot path: held for a push or a pop, about 20 ns; a lock-free stack could not also
     // queue those who wait in order of arrival.
     std::mutex mutex_;
     std::vector<InferSlot*> free_;  // last in, first out: the slot used last is the warmest
+    std::vector<InferSlot*> free_spares_;
     std::deque<Waiter*> waiting_;
     size_t max_queue_ = static_cast<size_t>(-1);
     bool turns_ = false;
     Clock::duration usual_run_ = Clock::duration::max();  // of the slot that was given back last, once it is known
+    std::atomic<bool> long_runs_{false};                  // usual_run_ is known, and at least kLongRun
+    RunQueue runs_;
 };
 
 }  // namespace ovms

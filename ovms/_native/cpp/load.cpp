@@ -76,15 +76,18 @@ std::vector<int64_t> example_of(const TensorSpec& spec, const ov::PartialShape& 
     return sizes;
 }
 
-void fill_pool(ov::CompiledModel& compiled, size_t inputs, const LoadOptions& options, InferPool& pool) {
+// graph: of a compiled model of dynamic shapes.
+void fill_pool(ov::CompiledModel& compiled, size_t inputs, const LoadOptions& options, DynamicGraph* graph,
+               InferPool& pool) {
     const uint32_t nireq =
         options.nireq != 0 ? options.nireq : std::max(1u, compiled.get_property(ov::optimal_number_of_infer_requests));
     pool.set_max_queue(options.max_queue);
-    for (uint32_t i = 0; i < nireq; ++i) {
+    pool.fill(nireq, [&] {
         auto slot = std::make_unique<InferSlot>();
         fill_slot(compiled, inputs, 0, *slot);
-        pool.add(std::move(slot));
-    }
+        slot->graph = graph;
+        return slot;
+    });
 }
 
 uint32_t streams_of(const ov::CompiledModel& compiled) {
@@ -120,6 +123,7 @@ public:
                     return build_whole(model);
                 } catch (const std::exception&) {
                     model.pool_.clear();  // it is perhaps the infer requests that cannot be made
+                    model.dynamic_graph_.reset();
                     restore_shapes();
                 }
             }
@@ -136,17 +140,18 @@ private:
         ov::CompiledModel compiled = compile(model);
         if (Status status = sign(compiled, model); !status.ok()) return status;
         const auto& inputs = model.signature_.inputs;
-        fill_pool(compiled, inputs.size(), options_, model.pool_);
-        model.nireq_ = static_cast<uint32_t>(model.pool_.size());
+        if (!std::all_of(inputs.begin(), inputs.end(), [](const TensorSpec& spec) { return spec.fixed; })) {
+            model.shape_check_ = std::make_unique<ShapeCheck>(*read_);
+            model.dynamic_graph_ = std::make_unique<DynamicGraph>(
+                [core = core_, read = read_, device = options_.device, config = properties(), &count = model.compilations_]() mutable {
+                    ++count;
+                    return core.compile_model(read, device, config);
+                });
+        }
+        fill_pool(compiled, inputs.size(), options_, model.dynamic_graph_.get(), model.pool_);
+        model.nireq_ = static_cast<uint32_t>(model.pool_.nireq());
         model.streams_ = streams_of(compiled);
         model.compiled_ = std::move(compiled);
-        if (std::all_of(inputs.begin(), inputs.end(), [](const TensorSpec& spec) { return spec.fixed; })) return {};
-        model.shape_check_ = std::make_unique<ShapeCheck>(*read_);
-        model.dynamic_graph_ = std::make_unique<DynamicGraph>(
-            [core = core_, read = read_, device = options_.device, config = properties(), &count = model.compilations_]() mutable {
-                ++count;
-                return core.compile_model(read, device, config);
-            });
         return {};
     }
 
@@ -157,8 +162,8 @@ private:
         for (const auto& input : read_->inputs()) shapes.push_back(input.get_partial_shape());
         first->compiled = compile(model);
         if (Status status = sign(first->compiled, model); !status.ok()) return status;
-        fill_pool(first->compiled, shapes.size(), options_, first->pool);
-        model.nireq_ = static_cast<uint32_t>(first->pool.size());
+        fill_pool(first->compiled, shapes.size(), options_, nullptr, first->pool);
+        model.nireq_ = static_cast<uint32_t>(first->pool.nireq());
         model.streams_ = streams_of(first->compiled);
         open_up(free_, model.signature_);
         for (size_t i = 0; i < own_shapes_.size(); ++i) {
@@ -190,7 +195,7 @@ private:
             copy->reshape(shapes);
             auto made = std::make_shared<CompiledShape>();
             made->compiled = core.compile_model(copy, options.device, config);
-            fill_pool(made->compiled, wanted.size(), options, made->pool);
+            fill_pool(made->compiled, wanted.size(), options, nullptr, made->pool);
             out = std::move(made);
             return {};
         } catch (const std::bad_alloc&) {

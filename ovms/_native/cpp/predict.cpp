@@ -22,6 +22,8 @@ struct Workspace {
     std::vector<OutputView> outputs;
 };
 
+Status has_left() { return {Code::kCancelled, "the client has cancelled the call"}; }
+
 Status bind(const Signature& signature, const Workspace& work, InferSlot& slot) {
     for (size_t i = 0; i < work.inputs.size(); ++i)
         if (Status status = bind_input(signature, i, work.inputs[i], slot); !status.ok()) return status;
@@ -67,33 +69,38 @@ Status lay_out(const Model& model, PredictCodec& codec, const ByteSink& sink, Wo
     return status;
 }
 
-// A run on the calling thread saves the hand-over to OpenVINO's own threads, some 20 us. But several callers can then
-// meet on one stream while another one idles, and a stream's memory follows them from core to core. For runs that take
-// longer than this the hand-over is the cheaper of the two.
-constexpr auto kLongRun = std::chrono::milliseconds(1);
-
-void run_where_cheapest(InferSlot& slot, RunTicks* ticks) {
-    const uint64_t start = ticks_now();
-    if (slot.usual_run < kLongRun) {
-        slot.request.infer();
-    } else {
-        slot.request.start_async();
-        slot.request.wait();
-    }
+// Of a run that is done.
+void learn(InferSlot& slot, RunTicks* ticks) {
     // Down at once, up slowly: a short run that was interrupted, or the first one, does not make a model long.
-    const uint64_t end = ticks_now();
-    if (ticks != nullptr) *ticks = {start, end};
+    if (ticks != nullptr) *ticks = {slot.began, slot.ended};
     static const double tick = nanoseconds_per_tick();
-    const std::chrono::nanoseconds took(static_cast<int64_t>(static_cast<double>(end - start) * tick));
+    const std::chrono::nanoseconds took(static_cast<int64_t>(static_cast<double>(slot.ended - slot.began) * tick));
     slot.usual_run = took < slot.usual_run ? took : slot.usual_run + (took - slot.usual_run) / 64;
     if (slot.runs < kRunsToKnow) ++slot.runs;
 }
 
-Status infer(InferSlot& slot, RunTicks* ticks) {
+Status in_turn(const Model& model, InferPool& pool, const Caller& caller, InferSlot& slot) {
+    switch (pool.runs().run(slot, caller.deadline, caller.left)) {
+        case RunQueue::Outcome::kDone: return {};
+        case RunQueue::Outcome::kLate: return none_became_free(model);
+        case RunQueue::Outcome::kLeft: return has_left();
+    }
+    return {};
+}
+
+Status infer(const Model& model, InferPool& pool, const Caller& caller, InferSlot& slot) {
     try {
-        run_where_cheapest(slot, ticks);
+        if (slot.spare || slot.usual_run >= kLongRun) {
+            if (Status status = in_turn(model, pool, caller, slot); !status.ok()) return status;
+        } else {
+            slot.began = ticks_now();
+            slot.request.infer();
+            slot.ended = ticks_now();
+        }
+        learn(slot, caller.run);
         return {};
     } catch (const std::exception& error) {
+        if (slot.graph != nullptr) slot.graph->spoil(slot);
         // The code is ie_serving's: it is what a request wrong for its model gets.
         return invalid_argument(std::string("Error occurred during inference execution: ") + error.what());
     }
@@ -101,16 +108,16 @@ Status infer(InferSlot& slot, RunTicks* ticks) {
 
 class BindAndInfer final : public DynamicGraph::Steps {
 public:
-    BindAndInfer(const Signature& signature, const Workspace& work, InferSlot& slot, RunTicks* ticks, Trace* trace)
-        : signature_(signature), work_(work), slot_(slot), ticks_(ticks), trace_(trace) {}
+    BindAndInfer(const Model& model, InferPool& pool, const Workspace& work, InferSlot& slot, const Caller& caller, Trace* trace)
+        : model_(model), pool_(pool), work_(work), slot_(slot), caller_(caller), trace_(trace) {}
 
     Status bind() override {
-        Status status = ovms::bind(signature_, work_, slot_);
+        Status status = ovms::bind(model_.signature(), work_, slot_);
         if (trace_ != nullptr) trace_->bound = Clock::now();
         return status;
     }
     Status infer() override {
-        Status status = ovms::infer(slot_, ticks_);
+        Status status = ovms::infer(model_, pool_, caller_, slot_);
         if (trace_ != nullptr) trace_->inferred = Clock::now();
         return status;
     }
@@ -120,10 +127,11 @@ public:
     }
 
 private:
-    const Signature& signature_;
+    const Model& model_;
+    InferPool& pool_;
     const Workspace& work_;
     InferSlot& slot_;
-    RunTicks* const ticks_;
+    const Caller& caller_;
     Trace* const trace_;
 };
 
@@ -155,7 +163,7 @@ Status lease(const Model& model, InferPool& pool, const Caller& caller, Lease& o
     if (caller.deadline == Deadline::max() || Clock::now() < caller.deadline) {
         out = pool.lease(caller.deadline, full);
         if (caller.left != nullptr && caller.left->load(std::memory_order_relaxed))
-            return {Code::kCancelled, "the client has cancelled the call"};
+            return has_left();
         if (out) return {};
     }
     return full ? queue_is_full(model, pool.max_queue()) : none_became_free(model);
@@ -205,7 +213,7 @@ Status run(const Registry& registry, PredictCodec& codec, const Caller& caller, 
     if (graph == nullptr && compiled == nullptr && sink.allocate_early != nullptr)
         if (Status status = lay_out(*model, codec, sink, work); !status.ok()) return status;
 
-    BindAndInfer steps(signature, work, *slot, caller.run, trace);
+    BindAndInfer steps(*model, pool, work, *slot, caller, trace);
     Status status = graph == nullptr ? steps.both() : graph->run(*slot, caller.deadline, steps);
     if (!status.ok()) return status;
 

@@ -4,7 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "infer_pool.hpp"
+#include "deadline.hpp"
 
 namespace ovms {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "bind.hpp"
-#include "infer_pool.hpp"
+#include "infer_slot.hpp"
 #include "signature.hpp"
 #include "status.hpp"
 

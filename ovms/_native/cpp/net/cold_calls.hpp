@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "../infer_pool.hpp"
+#include "../deadline.hpp"
 #include "body.hpp"
 
 namespace ovms::net {

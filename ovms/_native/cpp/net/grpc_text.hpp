@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "../infer_pool.hpp"
+#include "../deadline.hpp"
 
 namespace ovms::net {
 

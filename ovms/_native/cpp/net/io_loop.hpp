@@ -13,7 +13,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "../infer_pool.hpp"
+#include "../deadline.hpp"
 #include "metrics.hpp"
 
 namespace ovms::net {

@@ -1,5 +1,6 @@
 #include "scheduler.hpp"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -10,7 +11,7 @@ namespace {
 constexpr size_t kRunning = 2;
 constexpr size_t kWaiting = 1024;
 
-size_t most_running(Model* model) { return model == nullptr ? kRunning : size_t{model->nireq()} + 1; }
+size_t most_running(Model* model) { return model == nullptr ? kRunning : std::max(size_t{model->nireq()} + 1, model->pool().most_leases()); }
 
 size_t most_waiting(Model* model) { return model == nullptr ? kWaiting : model->pool().max_queue(); }
 

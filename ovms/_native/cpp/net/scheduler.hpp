@@ -31,8 +31,8 @@ private:
     bool waiting_ = false;
 };
 
-// Per model first come, first served; models take turns. A model has at most one thread more than infer requests: the one
-// more reads a request while others compute. So a slow model's calls never keep those of others from a thread. Work without
+// Per model first come, first served; models take turns. A model has at most one thread more than infer requests, or as
+// many more as may get one ready while others compute. So a slow model's calls never keep those of others from a thread. Work without
 // a model has a queue of its own.
 class Scheduler {
 public:
