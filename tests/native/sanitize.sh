@@ -18,7 +18,7 @@ front_end=$(ls tests/server/test_grpc_[hmsl]*.py tests/server/test_rest_native.p
     tests/server/test_cold_calls_memory.py)
 case "$kind" in
     address) runtimes="libasan.so libubsan.so libstdc++.so" tests="tests/native $front_end" ;;
-    thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py $front_end" ;;
+    thread) runtimes="libtsan.so libstdc++.so" tests="tests/native/test_concurrency.py tests/native/test_dynamic_graph.py tests/native/test_memory.py tests/native/test_run_ahead.py $front_end" ;;
     *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 shift
