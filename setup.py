@@ -21,7 +21,7 @@ CODEC += ["tensor_decode", "tfs_json_request", "tfs_json_response", "tfs_request
 SERVING = [*CODEC, "allocator", "bind", "dynamic_graph", "infer_pool", "load", "model", "model_setup", "predict"]
 SERVING += ["registry", "run_queue", "shape_cache", "shape_check", "tfs_json_codec", "tfs_proto_codec"]
 FRONTEND = ["proto_wire", *sorted(f"net/{path.stem}" for path in CPP.glob("net/*.cpp"))]
-FRONTEND_HEADERS = ["nghttp2/nghttp2.h", "uv.h", "zlib.h", "boost/beast/http/basic_parser.hpp"]
+FRONTEND_HEADERS = ["nghttp2/nghttp2.h", "uv.h", "zlib.h", "boost/beast/http/basic_parser.hpp", "openssl/ssl.h"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 
 
@@ -87,7 +87,7 @@ def extensions() -> list[Extension]:
             file=sys.stderr,
         )
         return made
-    return [*made, extension("frontend", FRONTEND, openvino, ["openvino", "nghttp2", "uv", "z"])]
+    return [*made, extension("frontend", FRONTEND, openvino, ["openvino", "nghttp2", "uv", "z", "ssl", "crypto"])]
 
 
 setup(

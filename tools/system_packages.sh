@@ -24,6 +24,7 @@ fi
 optional=""
 check() { c++ -fsyntax-only -x c++ -include "$1" /dev/null 2>/dev/null || optional="$optional $2"; }
 check nghttp2/nghttp2.h libnghttp2-dev
+check openssl/ssl.h libssl-dev
 check uv.h libuv1-dev
 check zlib.h zlib1g-dev
 check boost/beast/http/basic_parser.hpp libboost-dev

@@ -64,7 +64,7 @@ build_session() {
         net/packing net/scheduler net/call dynamic_graph infer_pool proto_wire run_queue "$@"; do sources="$sources $cpp/$name.cpp"; done
     # shellcheck disable=SC2086 - a list of names
     build "$target" $sources -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* \
-        "-Wl,-rpath,$openvino/libs" -lnghttp2 -luv -lz
+        "-Wl,-rpath,$openvino/libs" -lnghttp2 -luv -lz -lssl -lcrypto
 }
 build_session http2 net/grpc_stream net/grpc_text net/tensor_offset &
 first=$!
