@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import servers
-from certificates import Certificates
 from faulty_proxy import FaultyProxy
 from servers import BUCKET, AzureServer
 from store_kinds import Azure
@@ -20,6 +19,7 @@ from ovms.storage import azure as product
 from ovms.storage.azure import AzureStore
 from ovms.storage.azure_account import Account, find_account
 from ovms.storage.object_store import StoreOptions
+from tests.certificates import Certificates
 
 
 def refusal(store: AzureStore) -> ServingError:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from certificates import Certificates
 from faulty_proxy import Fault, FaultyProxy
 from servers import BUCKET, PUBLIC
 from store_kinds import FORGER, LISTER, NOBODY, OWNER, READER, STRANGER, StoreKind
 
 from ovms.errors import Code, ServingError
 from ovms.storage.object_store import PIECE_BYTES, ObjectStore, StoredObject, StoreOptions
+from tests.certificates import Certificates
 from tests.ports import free_port
 
 LIMIT = 1.0
