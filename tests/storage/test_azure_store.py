@@ -16,7 +16,7 @@ from servers import BUCKET, AzureServer
 from store_kinds import Azure
 
 from ovms.errors import Code, ServingError
-from ovms.storage import azure as product
+from ovms.storage import azure_listing
 from ovms.storage.azure import AzureStore
 from ovms.storage.azure_account import Account, find_account
 from ovms.storage.object_store import StoreOptions
@@ -36,7 +36,7 @@ def test_pages(
         azurite.client.get_blob_client(BUCKET, name).upload_blob(b"x")
     proxy = proxied(azurite.url)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string_by(proxy.url))
-    monkeypatch.setattr(product, "_PAGE", 10)
+    monkeypatch.setattr(azure_listing, "PAGE", 10)
     assert [one.key for one in AzureStore(BUCKET, StoreOptions()).list_objects(prefix, 25)] == names
     assert proxy.count() == 3
 
