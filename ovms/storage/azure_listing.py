@@ -28,11 +28,11 @@ def listing_query(prefix: str, marker: str) -> str:
 
 def read_listing(body: bytes) -> Contents:
     """The blobs that are no folders, and the marker of the next page; ValueError for what is no listing."""
-    # An entity can stand for a gigabyte. The encoding is not the document's to choose, so no declaration is missed.
-    if b"<!DOCTYPE" in body:
+    text = body.decode("utf-8-sig")  # here, and not as the document says: so no declaration is missed
+    if "<!DOCTYPE" in text:  # its entities may stand for gigabytes
         raise ValueError("a document type")
     try:
-        root = ElementTree.fromstring(body, ElementTree.XMLParser(encoding="utf-8"))
+        root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise ValueError("no XML") from error
     blobs = root.find("Blobs")
