@@ -29,14 +29,14 @@ def processor_share(store: StorageServer, seconds: float) -> float:
                 store.upload(path, f"idle/m{number}/1/{path.name}")
             place = {
                 "base_path": f"{store.scheme}://{CONTAINER}/idle/m{number}",
-                "endpoint": store.listing_endpoint or store.endpoint,
+                "endpoint": store.listing_endpoint,
             }
             entries.append({"config": {"name": f"m{number}", "nireq": 1, **place}})
         config = root / "models.json"
         config.write_text(json.dumps({"model_config_list": entries}))
         options = ("--file_system_poll_wait_seconds", "1", "--remote_poll_wait_seconds", "0")
         with (
-            _variables(store.environment),
+            _variables(store.listing),
             ManagedServer(config, *options, "--model_cache", str(root / "cache")) as server,
         ):
             deadline = time.monotonic() + PATIENCE
