@@ -7,9 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ovms import _native
+from ovms.access.gate import Gate
+from ovms.access.key_file import KeyFile
 from ovms.api.health import Health
 from ovms.api.reload import ReloadConfig
 from ovms.api.tfs import TensorFlowServing
@@ -25,6 +28,7 @@ from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
 from ovms.storage import Storages
+from ovms.storage.polling import PollLoop
 from ovms.storage.source import StorageSource
 
 if TYPE_CHECKING:  # it brings falcon, which a server without REST need not load
@@ -71,6 +75,12 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         """Build everything and take the port; ServingError if the configuration cannot work."""
         self._config = config
+        self._keys = KeyFile(config.api_keys_file) if config.api_keys_file is not None else None
+        guarded = self._keys is not None or config.requests_per_second > 0
+        self._gate = Gate(self._keys is not None, config.requests_per_second) if guarded else None
+        if self._keys is not None and self._gate is not None:
+            self._keys.connect(self._gate.set_keys)
+        self._key_looks = PollLoop([self._keys.look], config.poll_seconds) if self._keys is not None else None
         priority = LoadPriority()
         computing = threading.BoundedSemaphore(config.load_threads)  # whichever threads their loads are on
 
@@ -122,6 +132,8 @@ class Server:
             logger.info("Metrics and health are told on port %d", self._monitoring.port)
         for front_end in self._front_ends.values():
             front_end.start()
+        if self._key_looks is not None:
+            self._key_looks.start()
         self._models.start()
         # What is being copied at this moment gets the time of a few looks, not more.
         patience = time.monotonic() + PENDING_POLLS * max(self._config.poll_seconds, 1.0)
@@ -142,6 +154,8 @@ class Server:
         """Drain and unload within ``drain_seconds``; True if all came to its end, False if something still runs."""
         deadline = time.monotonic() + self._config.drain_seconds
         self._health.drain()
+        if self._key_looks is not None:
+            self._key_looks.stop(POLL_SECONDS)
         self._models.stop()
         drained = self._stop_front_ends(deadline)
         if not drained:
@@ -153,7 +167,9 @@ class Server:
         return unloaded and drained
 
     def look_now(self) -> None:
-        """Have the configuration file and the repositories looked at."""
+        """Have the configuration file, the repositories and the API keys looked at."""
+        if self._key_looks is not None:
+            self._key_looks.wake(0)
         self._models.look_now()
 
     def _make_front_ends(self) -> None:
@@ -165,7 +181,7 @@ class Server:
     def _make_grpc(self, reload: ReloadConfig) -> FrontEnd:
         cold = TensorFlowServing(self._registry, self._models)
         if self._grpc_engine == "grpcio":
-            return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer)
+            return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer, self._gate)
         native = self._native_front_end("--grpc_engine")
         return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
 
@@ -175,15 +191,19 @@ class Server:
         calls = self._rest_calls(reload, None if self._monitoring is not None else self._metrics)
         if self._rest_engine == "native":
             return self._native_front_end("--rest_engine").add_rest(self._config.rest, calls, self._config.metrics)
-        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls)
+        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls, gate=self._gate)
 
     def _make_monitoring(self) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd
 
-        port = RestConfig(self._config.metrics_port, self._config.metrics_bind_address, workers=MONITORING_WORKERS)
-        return WsgiFrontEnd(
-            port, "cheroot", self._rest_calls(ReloadConfig(self._models), self._metrics), monitoring=True
+        port = RestConfig(
+            self._config.metrics_port,
+            self._config.metrics_bind_address,
+            workers=MONITORING_WORKERS,
+            max_connections=self._config.rest.max_connections,
         )
+        calls = self._rest_calls(ReloadConfig(self._models), self._metrics)
+        return WsgiFrontEnd(port, "cheroot", calls, monitoring=True, gate=self._gate)
 
     def _rest_calls(self, reload: ReloadConfig, metrics: Page | None) -> "RestCalls":
         from ovms.frontends.wsgi import rest_calls
@@ -196,6 +216,8 @@ class Server:
         if self._native is None:
             io_threads = self._config.io_threads or min(self._cpus, MOST_IO_THREADS)
             self._native = NativeFrontEnd(self._registry, io_threads, option)
+            if self._gate is not None:
+                self._native.guard(self._gate, self._keys)
         return self._native
 
     def _snapshot(self) -> Snapshot:
@@ -210,7 +232,8 @@ class Server:
             ModelGauges(one.name, one.version, one.nireq, one.streams, one.in_use, waiting(one.name, one.version))
             for one in models
         ]
-        return self._native.snapshot(gauges) if self._native else Snapshot(models=gauges)
+        now = self._native.snapshot(gauges) if self._native else Snapshot(models=gauges)
+        return replace(now, refusals={**now.refusals, **(self._gate.counts() if self._gate else {})})
 
     def _stop_front_ends(self, deadline: float) -> bool:
         """None may take requests while another waits for its own; False if some were cut off.

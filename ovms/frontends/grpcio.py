@@ -13,8 +13,10 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from ovms._native import ClientLeft, Registry
-from ovms.config import ServerConfig
+from ovms.access.gate import Gate
+from ovms.config import GrpcConfig, ServerConfig
 from ovms.errors import Code, ServingError
+from ovms.frontends.admission import Interceptor
 from ovms.frontends.listening import check_endpoint
 from ovms.frontends.prediction import Predict, make_predict
 from ovms.frontends.sockets import listen_unix
@@ -61,8 +63,9 @@ class GrpcFrontEnd:
         cold_calls: ColdCalls,
         reload: ReloadCall,
         health_servicer: Any,
+        gate: Gate | None = None,
     ) -> None:
-        """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
+        """Bind the port; ServingError UNAVAILABLE if it cannot be had. Without a gate everybody is let in."""
         places = config.grpc.each_address()
         for place in places:
             check_endpoint(place)
@@ -73,7 +76,10 @@ class GrpcFrontEnd:
         self._cold_workers = ThreadPoolExecutor(COLD_THREADS, thread_name_prefix="grpc-cold")
         # One more: a reload takes as long as the models it loads.
         self._reload_worker = ThreadPoolExecutor(1, thread_name_prefix="grpc-reload")
-        self._server = grpc.server(self._workers, options=_channel_options(config.grpc.max_message_bytes))
+        # And one that keeps neither of them from their work, however many are refused.
+        self._refusing_worker = ThreadPoolExecutor(1, thread_name_prefix="grpc-refused")
+        interceptors = [Interceptor(gate, functools.partial(_on, self._refusing_worker))] if gate else []
+        self._server = grpc.server(self._workers, interceptors=interceptors, options=_channel_options(config.grpc))
         methods: dict[str, dict[str, Answer]] = {
             PREDICTION_SERVICE: {
                 "Predict": _answer("Predict", self._predict(make_predict(registry, config))),
@@ -104,7 +110,7 @@ class GrpcFrontEnd:
         if config.grpc.socket_path:
             listen_unix(config.grpc.socket_path, option="--grpc_socket_path").close()  # finds out what is wrong with it
             self._server.add_insecure_port(f"unix:{os.path.abspath(config.grpc.socket_path)}")
-            os.chmod(config.grpc.socket_path, 0o600)
+            os.chmod(config.grpc.socket_path, config.grpc.socket_mode)
 
     def start(self) -> None:
         """Accept calls from now on."""
@@ -123,6 +129,7 @@ class GrpcFrontEnd:
         self._workers.shutdown(wait=False)
         self._cold_workers.shutdown(wait=finished)
         self._reload_worker.shutdown(wait=finished)
+        self._refusing_worker.shutdown(wait=finished)
         return finished
 
     def _predict(self, predict: Predict) -> Answer:
@@ -139,10 +146,11 @@ class GrpcFrontEnd:
         return _on(self._cold_workers, _answer(name, lambda request, context: call(request)))
 
 
-def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
+def _channel_options(config: GrpcConfig) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_send_message_length", config.max_message_bytes),
+        *([("grpc.max_allowed_incoming_connections", config.max_connections)] if config.max_connections else []),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls at random
     ]
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from ovms.access.gate import Gate
+from ovms.access.refusals import Refusals
 from ovms.api.rest import PredictJson, RestCalls, make_rest_app
 from ovms.api.rest_config import ConfigPages, Configured, ReloadCall
 from ovms.api.rest_health import HealthPages
@@ -12,8 +14,12 @@ from ovms.api.rest_models import ModelPages
 from ovms.api.tfs import Models
 from ovms.config import RestConfig, RestEngine
 from ovms.errors import Code, ServingError
+from ovms.frontends.admission import admit_wsgi
 from ovms.frontends.sockets import listen
 from ovms.frontends.status import HTTP_STATUS
+
+INTERFACES: Final = {"rest": "REST", "metrics": "metrics"}
+"""What the log and the metrics call a port, by what its options begin with."""
 
 REFUSAL_SECONDS: Final = 0.05
 """How long requests are answered with 503 before connections end: clients that keep one open learn of it that way."""
@@ -52,11 +58,24 @@ def rest_calls(
 class WsgiFrontEnd:
     """The REST end point on one of them; made, started and stopped once. Making it takes the port."""
 
-    def __init__(self, rest: RestConfig, engine: RestEngine, calls: RestCalls, monitoring: bool = False) -> None:
-        """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``."""
+    def __init__(
+        self,
+        rest: RestConfig,
+        engine: RestEngine,
+        calls: RestCalls,
+        monitoring: bool = False,
+        gate: Gate | None = None,
+    ) -> None:
+        """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``.
+
+        Without a gate everybody is let in.
+        """
         self._stopping = False
-        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring)
-        self._server, self.port = _make_server(application, rest, engine, "metrics" if monitoring else "rest")
+        kind = "metrics" if monitoring else "rest"
+        refusals = gate.refusals(INTERFACES[kind]) if gate else Refusals(INTERFACES[kind])
+        admit = admit_wsgi(gate, INTERFACES[kind]) if gate else None
+        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring, admit)
+        self._server, self.port = _make_server(application, rest, engine, kind, refusals)
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -73,7 +92,9 @@ class WsgiFrontEnd:
         return self._server.stop(grace)
 
 
-def _make_server(application: Any, rest: RestConfig, engine: RestEngine, kind: str) -> tuple[WsgiServer, int]:
+def _make_server(
+    application: Any, rest: RestConfig, engine: RestEngine, kind: str, refusals: Refusals
+) -> tuple[WsgiServer, int]:
     """The server and the port that it has; ``kind`` is what its options begin with."""
     if rest.socket_path:
         raise ServingError(
@@ -88,7 +109,7 @@ def _make_server(application: Any, rest: RestConfig, engine: RestEngine, kind: s
     from ovms.frontends.wsgi_cheroot import CherootServer
 
     sockets = _listen(rest, kind)
-    return CherootServer(application, sockets, rest), sockets[0].getsockname()[1]
+    return CherootServer(application, sockets, rest, refusals), sockets[0].getsockname()[1]
 
 
 def _listen(rest: RestConfig, kind: str, *, ipv6: bool = True) -> list[socket.socket]:

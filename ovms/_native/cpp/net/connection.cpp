@@ -74,6 +74,7 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
         connection = std::make_shared<Connection>(loop, port);
         loop.add(connection.get());
     } catch (const std::bad_alloc&) {
+        port.count_connections(-1);
         ::close(socket);
         return;
     }
@@ -81,10 +82,10 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
     const int failed = is_unix ? uv_pipe_init(loop.uv(), &self.handle_.pipe, 0) : uv_tcp_init(loop.uv(), &self.handle_.tcp);
     if (failed != 0) {
         loop.remove(&self);
+        port.count_connections(-1);
         ::close(socket);
         return;
     }
-    port.count_connections(1);
     self.stream()->data = &self;
     self.self_ = connection;
     self.last_heard_ = self.now();
