@@ -1,7 +1,7 @@
 """API keys: what one allows, and the file that they stand in.
 
-A line is ``NAME SCOPES KEY`` with spaces between; ``#`` begins a line of comment. No message shows a word of a line: any may
-be a key that stands in the wrong place.
+A line is ``NAME SCOPES KEY`` with spaces between; ``#`` begins a line of comment. No message shows a word of a line: it
+may be a key that stands in the wrong place.
 """
 
 import enum
@@ -86,8 +86,8 @@ def parse_keys(file: str, content: bytes) -> tuple[ApiKey, ...]:
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{name}:{line}: expected UTF-8") from None
+        place = content[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{name}:{place}: expected UTF-8") from None
     keys: list[ApiKey] = []
     names: dict[str, int] = {}
     digests: dict[bytes, int] = {}

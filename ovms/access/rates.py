@@ -11,21 +11,25 @@ PLACES: Final = 1 << 16
 """For the buckets of addresses. Two addresses may share one; each has two, and is refused only if both are empty."""
 
 
+SECOND: Final = 1_000_000_000
+"""In nanoseconds, which do not round."""
+
+
 class Rates:
     """Token buckets of one second's requests, at least one: each is the time at which it would be full again."""
 
     def __init__(self, per_second: float) -> None:
-        self._interval = 1 / per_second
-        self._ahead = max(1.0, self._interval)
+        self._interval = int(SECOND / per_second)
+        self._ahead = max(SECOND, self._interval)
         self._guard = threading.Lock()
-        self._of_keys: dict[str, float] = {}
-        self._of_addresses = array("d", bytes(8 * PLACES))
+        self._of_keys: dict[str, int] = {}
+        self._of_addresses = array("q", bytes(8 * PLACES))
         self._seed = os.urandom(8)
 
     def take_for_key(self, name: str) -> bool:
         """Whether one more request with the key of this name may pass, which then counts."""
         with self._guard:
-            due = self._due(self._of_keys.get(name, 0.0))
+            due = self._due(self._of_keys.get(name, 0))
             if due is not None:
                 self._of_keys[name] = due
             return due is not None
@@ -47,8 +51,8 @@ class Rates:
         with self._guard:
             self._of_keys = {name: due for name, due in self._of_keys.items() if name in names}
 
-    def _due(self, known: float) -> float | None:
-        now = time.monotonic()
+    def _due(self, known: int) -> int | None:
+        now = time.monotonic_ns()
         due = max(known, now) + self._interval
         return None if due - now > self._ahead else due
 

@@ -53,7 +53,8 @@ class Refusals:
             unsaid, self._unsaid = self._unsaid, 0
         logger.warning(
             "%s: %s was refused: %s (%d refusal%s since the last such line)",
-            self._interface, peer.removeprefix("::ffff:") or "a client of the Unix socket", _WORDS[why], unsaid, "" if unsaid == 1 else "s",
+            self._interface, peer.removeprefix("::ffff:") or "a client of the Unix socket", _WORDS[why],
+            unsaid, "" if unsaid == 1 else "s",
         )  # fmt: skip
 
     def counts(self) -> Mapping[str, int]:

@@ -27,13 +27,15 @@ def server_config(
 ) -> ServerConfig:
     """Everything a server is told; ConfigError that names the option or variable that is wrong."""
     workers = max([default_grpc_workers(0), *(default_grpc_workers(m.nireq, m.max_queue) for m in models)])
+    given_mode = settings["socket_mode"]
+    socket_mode = GrpcConfig.socket_mode if given_mode is None else given_mode
     grpc = GrpcConfig(
         port=settings["port"],
         bind_address=settings["grpc_bind_address"],
         workers=settings["grpc_workers"] or workers,
         engine=settings["grpc_engine"],
         socket_path=settings["grpc_socket_path"],
-        socket_mode=settings["socket_mode"],
+        socket_mode=socket_mode,
         max_connections=settings["max_connections"],
     )
     rest = RestConfig(
@@ -41,7 +43,7 @@ def server_config(
         bind_address=settings["rest_bind_address"],
         workers=settings["rest_workers"] or workers,
         socket_path=settings["rest_socket_path"],
-        socket_mode=settings["socket_mode"],
+        socket_mode=socket_mode,
         max_connections=settings["max_connections"],
         engine=settings["rest_engine"],
         max_body_bytes=settings["rest_max_body_bytes"],

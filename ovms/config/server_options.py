@@ -104,8 +104,7 @@ ACCESS_OPTIONS: Final = (
         "connections of each port; more are closed (default: no limit)", default=GrpcConfig.max_connections,
     ),
     Option(
-        "socket_mode", file_mode, f"who may use Unix sockets, in octal (default 0{GrpcConfig.socket_mode:o})", "MODE",
-        GrpcConfig.socket_mode,
+        "socket_mode", file_mode, f"who may use Unix sockets, in octal (default 0{GrpcConfig.socket_mode:o})", "MODE"
     ),
 )  # fmt: skip
 
