@@ -76,9 +76,8 @@ class Server:
         """Build everything and take the port; ServingError if the configuration cannot work."""
         self._config = config
         self._keys = KeyFile(config.api_keys_file) if config.api_keys_file is not None else None
-        guarded = self._keys is not None or config.requests_per_second > 0
-        self._gate = Gate(self._keys is not None, config.requests_per_second) if guarded else None
-        if self._keys is not None and self._gate is not None:
+        self._gate = Gate(self._keys is not None, config.requests_per_second)
+        if self._keys is not None:
             self._keys.connect(self._gate.set_keys)
         self._key_looks = PollLoop([self._keys.look], config.poll_seconds) if self._keys is not None else None
         priority = LoadPriority()
@@ -191,7 +190,7 @@ class Server:
         calls = self._rest_calls(reload, None if self._monitoring is not None else self._metrics)
         if self._rest_engine == "native":
             return self._native_front_end("--rest_engine").add_rest(self._config.rest, calls, self._config.metrics)
-        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls, gate=self._gate)
+        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls, self._gate)
 
     def _make_monitoring(self) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd
@@ -203,7 +202,7 @@ class Server:
             max_connections=self._config.rest.max_connections,
         )
         calls = self._rest_calls(ReloadConfig(self._models), self._metrics)
-        return WsgiFrontEnd(port, "cheroot", calls, monitoring=True, gate=self._gate)
+        return WsgiFrontEnd(port, "cheroot", calls, self._gate, monitoring=True)
 
     def _rest_calls(self, reload: ReloadConfig, metrics: Page | None) -> "RestCalls":
         from ovms.frontends.wsgi import rest_calls
@@ -216,7 +215,7 @@ class Server:
         if self._native is None:
             io_threads = self._config.io_threads or min(self._cpus, MOST_IO_THREADS)
             self._native = NativeFrontEnd(self._registry, io_threads, option)
-            if self._gate is not None:
+            if self._gate.judges:
                 self._native.guard(self._gate, self._keys)
         return self._native
 
@@ -233,7 +232,7 @@ class Server:
             for one in models
         ]
         now = self._native.snapshot(gauges) if self._native else Snapshot(models=gauges)
-        return replace(now, refusals={**now.refusals, **(self._gate.counts() if self._gate else {})})
+        return replace(now, refusals={**now.refusals, **self._gate.counts()})
 
     def _stop_front_ends(self, deadline: float) -> bool:
         """None may take requests while another waits for its own; False if some were cut off.

@@ -29,6 +29,11 @@ class Gate:
         self._refusals: dict[str, Refusals] = {}
 
     @property
+    def judges(self) -> bool:
+        """Whether anybody may be refused a call: if not, nobody needs to ask."""
+        return self.needs_keys or self._rates is not None
+
+    @property
     def limits_addresses(self) -> bool:
         """Whether a judgement depends on the client's address."""
         return self._rates is not None and not self.needs_keys

@@ -78,7 +78,9 @@ class GrpcFrontEnd:
         self._reload_worker = ThreadPoolExecutor(1, thread_name_prefix="grpc-reload")
         # And one that keeps neither of them from their work, however many are refused.
         self._refusing_worker = ThreadPoolExecutor(1, thread_name_prefix="grpc-refused")
-        interceptors = [Interceptor(gate, functools.partial(_on, self._refusing_worker))] if gate else []
+        interceptors = (
+            [Interceptor(gate, functools.partial(_on, self._refusing_worker))] if gate and gate.judges else []
+        )
         self._server = grpc.server(self._workers, interceptors=interceptors, options=_channel_options(config.grpc))
         methods: dict[str, dict[str, Answer]] = {
             PREDICTION_SERVICE: {

@@ -1,5 +1,6 @@
 """REST on Python: the application of ``api.rest`` on one of the WSGI servers."""
 
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ INTERFACES: Final = {"rest": "REST", "metrics": "metrics"}
 
 REFUSAL_SECONDS: Final = 0.05
 """How long requests are answered with 503 before connections end: clients that keep one open learn of it that way."""
+
+logger = logging.getLogger(__name__)
 
 
 class WsgiServer(Protocol):
@@ -63,17 +66,17 @@ class WsgiFrontEnd:
         rest: RestConfig,
         engine: RestEngine,
         calls: RestCalls,
+        gate: Gate,
         monitoring: bool = False,
-        gate: Gate | None = None,
     ) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``.
 
-        Without a gate everybody is let in.
+        ``gate`` says who is let in.
         """
         self._stopping = False
         kind = "metrics" if monitoring else "rest"
-        refusals = gate.refusals(INTERFACES[kind]) if gate else Refusals(INTERFACES[kind])
-        admit = admit_wsgi(gate, INTERFACES[kind]) if gate else None
+        refusals = gate.refusals(INTERFACES[kind])
+        admit = admit_wsgi(gate, INTERFACES[kind]) if gate.judges else None
         application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring, admit)
         self._server, self.port = _make_server(application, rest, engine, kind, refusals)
 
@@ -104,6 +107,8 @@ def _make_server(
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 
         # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.
+        if rest.max_connections:
+            logger.warning("--max_connections: meinheld has no limit of connections")
         sockets = _listen(rest, kind, ipv6=False)
         return MeinheldServer(application, sockets, rest), sockets[0].getsockname()[1]
     from ovms.frontends.wsgi_cheroot import CherootServer

@@ -13,6 +13,7 @@ import pytest
 from grpc_engines import ENGINES
 from grpc_health.v1 import health_pb2
 from key_files import ADMIN, METRICS, NOT_ALLOWED, PREDICT, WANTED, WRONG, metadata, write_keys
+from ovms_client import Client, errors
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
@@ -151,3 +152,14 @@ def test_predictions_that_python_computes(tmp_path: Path) -> None:
         assert outcome(predict, *metadata(PREDICT))[0] == "OK"
         for key in (PREDICT, ADMIN):
             assert key not in server.text
+
+
+def test_the_light_client(server: tuple[Server, Stubs]) -> None:
+    address = server[0].address
+    row = np.zeros((1, 10), np.float32)
+    with Client(address, api_key=PREDICT) as client:
+        np.testing.assert_array_equal(client.predict("null", row)["y"], row + 1)
+    with Client(address) as client, pytest.raises(errors.Unauthenticated, match=WANTED):
+        client.predict("null", row)
+    with Client(address, api_key=ADMIN) as client, pytest.raises(errors.PermissionDenied, match=NOT_ALLOWED):
+        client.predict("null", row)

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from grpc_engines import NATIVE_ONLY
 from key_files import ADMIN, METRICS, NOT_ALLOWED, PREDICT, WANTED, WRONG, bearer, write_keys
+from ovms_client import Client, errors
 from rest_calls import ENGINES, ROW, ROW_ANSWER, STRICT_ENGINES, Connection, Wire, ask, post, rest_serving
 from server_under_test import Server, free_port
 from test_rest_http2 import CURL, curl
@@ -106,6 +108,18 @@ def test_browsers_may_ask_what_they_may_send(server: tuple[Server, int]) -> None
     assert ask(port, "POST", PREDICTION, ROW, asked).status == 401
     del asked["Origin"]
     assert ask(port, "OPTIONS", PREDICTION, None, asked).status == 401
+
+
+def test_the_light_client(server: tuple[Server, int]) -> None:
+    address = f"http://127.0.0.1:{server[1]}"
+    row = np.zeros((1, 10), np.float32)
+    with Client(address, api_key=PREDICT) as client:
+        for _ in range(2):
+            np.testing.assert_array_equal(client.predict("m", row)["y"], row + 1)
+    with Client(address, api_key=WRONG) as client, pytest.raises(errors.Unauthenticated, match=WANTED):
+        client.status("m")
+    with Client(address, api_key=ADMIN) as client, pytest.raises(errors.PermissionDenied, match=NOT_ALLOWED):
+        client.status("m")
 
 
 def test_no_key_stands_in_the_log(server: tuple[Server, int]) -> None:

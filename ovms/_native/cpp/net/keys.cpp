@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <new>
+#include <unordered_map>
 #include <utility>
 
 namespace ovms::net {
@@ -33,11 +34,12 @@ private:
 }  // namespace
 
 KeySet::KeySet(std::vector<ApiKey> keys, const KeySet* before) : keys_(std::move(keys)) {
+    std::unordered_map<std::string_view, std::shared_ptr<Due>> known;
+    if (before != nullptr)
+        for (const ApiKey& old : before->keys_) known.emplace(old.name, old.due);
     for (ApiKey& key : keys_) {
-        if (before != nullptr)
-            for (const ApiKey& old : before->keys_)
-                if (old.name == key.name) key.due = old.due;
-        if (key.due == nullptr) key.due = std::make_shared<Due>(0);
+        const auto found = known.find(key.name);
+        key.due = found != known.end() ? found->second : std::make_shared<Due>(0);
     }
     std::sort(keys_.begin(), keys_.end(), [](const ApiKey& a, const ApiKey& b) { return a.digest < b.digest; });
 }
