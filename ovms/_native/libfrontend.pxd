@@ -127,6 +127,13 @@ cdef extern from "net/gate.hpp" namespace "ovms::net" nogil:
         kConnections
 
 
+cdef extern from "net/tls.hpp" namespace "ovms::net" nogil:
+    cdef cppclass TlsIdentity:
+        string certificates
+        string key
+        string client_authorities
+
+
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
     cdef cppclass CFrontEnd "ovms::net::FrontEnd":
         CFrontEnd(const DataPlane&, size_t, size_t) except +
@@ -136,6 +143,7 @@ cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
         size_t add_grpc(GrpcSettings) except +
         size_t add_rest(const RestSettings&) except +
         void listen(size_t, int, cbool) except +
+        string set_tls(size_t, const TlsIdentity&) except +
         void start() except +
         void refuse(size_t)
         cbool drain(size_t, Deadline) except +

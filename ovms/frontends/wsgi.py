@@ -18,6 +18,7 @@ from ovms.errors import Code, ServingError
 from ovms.frontends.admission import admit_wsgi
 from ovms.frontends.sockets import listen
 from ovms.frontends.status import HTTP_STATUS
+from ovms.frontends.tls import Tls
 
 INTERFACES: Final = {"rest": "REST", "metrics": "metrics"}
 """What the log and the metrics call a port, by what its options begin with."""
@@ -68,6 +69,7 @@ class WsgiFrontEnd:
         calls: RestCalls,
         gate: Gate,
         monitoring: bool = False,
+        tls: Tls | None = None,
     ) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``.
 
@@ -78,7 +80,7 @@ class WsgiFrontEnd:
         refusals = gate.refusals(INTERFACES[kind])
         admit = admit_wsgi(gate, INTERFACES[kind]) if gate.judges else None
         application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring, admit)
-        self._server, self.port = _make_server(application, rest, engine, kind, refusals)
+        self._server, self.port = _make_server(application, rest, engine, kind, refusals, tls)
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -96,7 +98,7 @@ class WsgiFrontEnd:
 
 
 def _make_server(
-    application: Any, rest: RestConfig, engine: RestEngine, kind: str, refusals: Refusals
+    application: Any, rest: RestConfig, engine: RestEngine, kind: str, refusals: Refusals, tls: Tls | None
 ) -> tuple[WsgiServer, int]:
     """The server and the port that it has; ``kind`` is what its options begin with."""
     if rest.socket_path:
@@ -104,6 +106,11 @@ def _make_server(
             Code.FAILED_PRECONDITION, f"--rest_socket_path: {engine} has none; it takes --rest_engine native"
         )
     if engine == "meinheld":
+        if tls is not None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION, "--rest_engine: meinheld has no TLS; native and cheroot have, or leave rest "
+                "out of --tls_ports"
+            )  # fmt: skip
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 
         # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.
@@ -114,7 +121,7 @@ def _make_server(
     from ovms.frontends.wsgi_cheroot import CherootServer
 
     sockets = _listen(rest, kind)
-    return CherootServer(application, sockets, rest, refusals), sockets[0].getsockname()[1]
+    return CherootServer(application, sockets, rest, refusals, tls), sockets[0].getsockname()[1]
 
 
 def _listen(rest: RestConfig, kind: str, *, ipv6: bool = True) -> list[socket.socket]:

@@ -18,6 +18,8 @@ from cheroot import wsgi
 
 from ovms.access.refusals import Refusals, Refused
 from ovms.config import RestConfig
+from ovms.frontends.tls import Refusals as Handshakes
+from ovms.frontends.tls import Tls
 from ovms.frontends.worker_threads import WorkerThreads
 from ovms.frontends.wsgi_http import Connection, Gateway
 
@@ -55,13 +57,20 @@ class CherootServer:
     """Serves an application on sockets that listen."""
 
     def __init__(
-        self, application: Any, sockets: Sequence[socket.socket], rest: RestConfig, refusals: Refusals
+        self,
+        application: Any,
+        sockets: Sequence[socket.socket],
+        rest: RestConfig,
+        refusals: Refusals,
+        tls: Tls | None = None,
     ) -> None:
         """``refusals`` gets those of connections."""
         # Only asked for its settings and for the application: what it would do itself is below.
         self._cheroot = _Cheroot(sockets[0].getsockname()[:2], application)
         self._read_seconds = rest.read_timeout_seconds
         self._sockets = list(sockets)
+        self._tls = tls
+        self._handshakes = Handshakes()
         self._threads = rest.workers
         self._workers = WorkerThreads(rest.workers, name="rest")
         self._selector = selectors.DefaultSelector()
@@ -152,6 +161,13 @@ class CherootServer:
                 accepted.close()
                 self._refusals.count(Refused.CONNECTIONS, address[0])
                 continue
+            if self._tls is not None:
+                # The client speaks first; its first words are read, and answered, like the rest of what it sends.
+                try:
+                    accepted = self._tls.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+                except OSError:  # it has gone already
+                    accepted.close()
+                    continue
             with self._guard:
                 self._open += 1
             self._keep(Connection(self._cheroot, accepted, address, self._read_seconds))
@@ -211,6 +227,8 @@ class CherootServer:
             logger.exception("Unexpected error on a REST connection")
             open_still = False
         finally:
+            if error := connection.rfile.tls_error:
+                self._handshakes.tell(connection.remote_addr, error)
             if not open_still:
                 connection.finish()
             with self._guard:

@@ -32,8 +32,6 @@ bool Refusals::count(Refused why, uint64_t& unsaid) {
 }
 
 std::string refusal_line(std::string_view interface, std::string_view peer, Refused why, uint64_t unsaid) {
-    constexpr std::string_view kMapped = "::ffff:";  // an address of IPv4
-    if (peer.starts_with(kMapped)) peer.remove_prefix(kMapped.size());
     std::string line(interface);
     ((line += ": ") += peer.empty() ? "a client of the Unix socket" : peer) += " was refused: ";
     (((line += words(why)) += " (") += std::to_string(unsaid)) += unsaid == 1 ? " refusal" : " refusals";
