@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from grpc_engines import ENGINES
 from key_files import ADMIN, LINES, PREDICT, metadata, write_keys
+from repository import until
 from rest_calls import ENGINES as REST_ENGINES
 from rest_calls import ROW, Connection, rest_serving
 from server_under_test import PATIENCE, Server, Stubs, serving, starting
@@ -30,13 +30,6 @@ def code(stubs: Stubs, key: str) -> str:
     return "OK"
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_changes_count_on_open_connections(engine: str, tmp_path: Path) -> None:
     keys = write_keys(tmp_path / "keys")
@@ -44,10 +37,10 @@ def test_changes_count_on_open_connections(engine: str, tmp_path: Path) -> None:
     with serving(synthetic.null_model(tmp_path), *options) as server, Stubs(server.address) as stubs:
         assert (code(stubs, PREDICT), code(stubs, NEW)) == ("OK", "UNAUTHENTICATED")
         write_keys(keys, [*LINES, f"newcomer predict {NEW}"])
-        until(lambda: code(stubs, NEW) == "OK")
+        until(lambda: code(stubs, NEW) == "OK", lambda: code(stubs, NEW))
         assert code(stubs, PREDICT) == "OK"
         write_keys(keys, [f"newcomer admin {NEW}"])
-        until(lambda: code(stubs, NEW) == "PERMISSION_DENIED")
+        until(lambda: code(stubs, NEW) == "PERMISSION_DENIED", lambda: code(stubs, NEW))
         assert (code(stubs, PREDICT), code(stubs, ADMIN)) == ("UNAUTHENTICATED", "UNAUTHENTICATED")
         server.wait_for_line(
             r"API keys: \['newcomer'\] may call \(added \[\], changed \['newcomer'\], removed \['client'"
@@ -67,7 +60,7 @@ def test_a_sighup_has_the_file_read(engine: str, tmp_path: Path) -> None:
             assert (status(PREDICT), status(NEW)) == (200, 401)
             write_keys(keys, [f"newcomer predict {NEW}"])
             server.signal(signal.SIGHUP)
-            until(lambda: status(NEW) == 200)
+            until(lambda: status(NEW) == 200, lambda: status(NEW))
             assert status(PREDICT) == 401
 
 
@@ -87,7 +80,7 @@ def test_a_broken_file_leaves_the_keys_and_is_told_once(engine: str, tmp_path: P
             assert server.text.count(told) == 2
         assert NEW not in server.text
         write_keys(keys, [f"newcomer predict {NEW}"])
-        until(lambda: code(stubs, NEW) == "OK")
+        until(lambda: code(stubs, NEW) == "OK", lambda: code(stubs, NEW))
 
 
 @pytest.mark.parametrize(
