@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import numpy as np
 
 from benchmarks import engine_targets as targets
 from benchmarks import load, messages, models, native, plots
-from benchmarks.engine_targets import GRPC_CPP, GRPCIO, NATIVE, PROTOTYPE, UNCOUNTED, Measured
+from benchmarks.engine_targets import GRPC_CPP, GRPCIO, KEYED, NATIVE, PROTOTYPE, UNCOUNTED, Measured
 from benchmarks.load import H2Load, Shape
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
@@ -33,6 +34,7 @@ than this inference, and a stream that is pinned moves the caller to its process
 
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
 * **ovms, native, no metrics**: the same as the first with `--no_metrics`.
+* **ovms, native, API key**: the same with `--api_keys_file` and a hundred keys, one of which comes with each call.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
 * **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
   threads.
@@ -51,6 +53,9 @@ quickest quiet round. Memory is what the server has in RAM after the load.
 
 CONFIG = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"}
 CONFIG |= {"INFERENCE_PRECISION_HINT": "f32"}
+
+KEY = secrets.token_urlsafe(24)
+KEYS = 100
 
 NATIVE_GRPC = ("--grpc_engine", "native", "--io_threads", "1")
 NATIVE_REST = ("--rest_engine", "native", "--io_threads", "1")
@@ -86,6 +91,20 @@ class Size:
 NULL, IMAGE = Size("40 B", "null", (1, 10)), Size("602 kB", "image", messages.IMAGE_SHAPE)
 SIZES = (NULL, Size("4 kB", "page", (1, 1000)), IMAGE, Size("12 MB", "large", (1, 3, 1000, 1000)))
 QUICK_SIZES = (NULL, IMAGE)
+
+
+class KeyedServer(ServerProcess):
+    """An ovms that wants API keys."""
+
+    metadata = (("authorization", f"Bearer {KEY}"),)
+
+    def __init__(self, folder: Path, serving: Serving) -> None:
+        """``folder`` gets the file of keys."""
+        path = folder / "keys"
+        path.touch(0o600)
+        lines = [f"key-{number} predict {secrets.token_urlsafe(24)}" for number in range(KEYS - 1)]
+        path.write_text("\n".join([f"mine predict {KEY}", *lines, ""]))
+        super().__init__(OURS, serving, *NATIVE_GRPC, "--api_keys_file", str(path))
 
 
 def run(pace: Pace, quick: bool, peers: Mapping[str, Path]) -> Section:
@@ -179,6 +198,7 @@ def _contestants(
     if not lacks(*NATIVE_GRPC):
         servers[NATIVE] = ServerProcess(OURS, serving, *NATIVE_GRPC)
         if size == NULL:
+            servers[KEYED] = KeyedServer(root, serving)
             servers[UNCOUNTED] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics")
     servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
     servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
@@ -191,7 +211,10 @@ def _contestants(
         servers[PROTOTYPE] = NativeServer(programs[PROTOTYPE], serving)
     request = messages.predict_request(size.name, array)
     client = H2Load.grpc(request)
-    contestants = {name: Contestant(server, request, array + 1, client) for name, server in servers.items()}
+    clients = {KEYED: H2Load.grpc(request, f"authorization: Bearer {KEY}")}
+    contestants = {
+        name: Contestant(server, request, array + 1, clients.get(name, client)) for name, server in servers.items()
+    }
     for name, python in peers.items():
         if not PEERS[name].missing(python):
             contestants[PEERS[name].title] = PEERS[name].contestant(python, serving, array, array + 1)

@@ -44,6 +44,8 @@ class ServerProcess:
     """One server of one model, as a context manager that returns at once."""
 
     path = PREDICT
+    metadata: tuple[tuple[str, str], ...] = ()
+    """What a real client's call brings."""
 
     def __init__(self, module: str, serving: Serving, *more: str) -> None:
         """``more``: further arguments."""
@@ -96,7 +98,7 @@ class ServerProcess:
         """One real client's call; RuntimeError unless the output ``y`` is as expected."""
         sizes = [("grpc.max_receive_message_length", LARGEST_MESSAGE)]
         with grpc.insecure_channel(f"127.0.0.1:{self.port}", sizes) as channel:
-            answer = channel.unary_unary(self.path)(request, timeout=30)
+            answer = channel.unary_unary(self.path)(request, timeout=30, metadata=self.metadata)
         values = self.values(answer)
         if values.size != expected.size or not np.allclose(values, expected.ravel(), rtol=1e-3, atol=1e-3):
             raise RuntimeError(f"{self.module} gives a wrong answer")
