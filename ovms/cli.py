@@ -15,6 +15,7 @@ from ovms.config.assemble import cpu_extension, server_config, the_model
 from ovms.config.command_line import EXIT_USAGE, make_parser, options_of
 from ovms.config.environment import SERIALIZATION_FUNCTIONS, seen_variables, serialization, unknown_variables
 from ovms.config.file import read_config
+from ovms.config.implied import with_command
 from ovms.config.options import MODEL_NAME, MODEL_OPTIONS, MODEL_PATH
 from ovms.config.settings import Settings
 from ovms.core.harness import describe
@@ -50,12 +51,17 @@ def main(argv: Sequence[str]) -> int:
     called = Path(sys.argv[0]).name
     program = called if called in ("ovms", "ie_serving") else "ovms"
     try:
-        arguments = vars(make_parser(program, _versions(), os.environ).parse_args(argv))
+        words = with_command(argv, os.environ)
+        arguments = vars(make_parser(program, _versions(), os.environ).parse_args(words))
         settings = Settings(options_of(arguments["command"]), arguments, os.environ)
         checks_file = arguments["command"] == "check" and _checks_a_file(settings, arguments["usage_error"])
     except SystemExit as leaving:  # --help, --version, or usage that was complained about
         return leaving.code if isinstance(leaving.code, int) else EXIT_USAGE
+    except ConfigError as error:
+        return _fatal(error.message)
     try:
+        if arguments["command"] == "ready":
+            return _ready(settings, os.environ)
         _start_logging(settings, os.environ)
         if arguments["command"] == "check":
             return _check(settings, checks_file)
@@ -122,6 +128,13 @@ def _check(settings: Settings, checks_file: bool) -> int:
     else:
         check.models([the_model(settings, check.warning)])
     return EXIT_FATAL if check.errors else 0
+
+
+def _ready(settings: Settings, environment: Mapping[str, str]) -> int:
+    from ovms.ready import check_ready
+
+    print(f"ready: {check_ready(settings, environment)}")
+    return 0
 
 
 def _start_logging(settings: Settings, environment: Mapping[str, str]) -> None:

@@ -41,7 +41,8 @@ ALLOWED = {
     },
     "model_set": {"core", "config", "errors", "api", "storage"},
     "check": {"core", "config", "errors", "storage", "runtime"},
-    "cli": {"core", "config", "errors", "logs", "server", "check"},
+    "ready": {"config", "errors"},
+    "cli": {"core", "config", "errors", "logs", "server", "check", "ready"},
     "__main__": {"cli"},
     "__init__": set(),
 }

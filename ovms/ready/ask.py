@@ -1,0 +1,88 @@
+"""Asking a server whether it is ready: REST's page where it has one, else gRPC's health service."""
+
+import http.client
+from dataclasses import dataclass
+from typing import Final
+
+from ovms.config.settings import Settings
+from ovms.errors import Code, ServingError
+
+ANSWER_SECONDS: Final = 3.0
+PAGE: Final = "/v2/health/ready"
+_EVERY: Final = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}  # addresses to listen on -> one to ask at
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to ask."""
+
+    protocol: str
+    """``http``, ``grpc`` or ``unix``, which is gRPC on a socket of the file system."""
+
+    host: str
+    """An address or a name; of ``unix`` the path of the socket."""
+
+    port: int = 0
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"unix:{self.host}" if self.protocol == "unix" else f"{self.protocol}://{host}:{self.port}"
+
+
+def place_of(settings: Settings) -> Place:
+    """Where a server with these options tells whether it is ready; ServingError if nobody can know."""
+    for name in ("metrics", "rest"):
+        if settings[f"{name}_port"] > 0:
+            return Place("http", _host(settings[f"{name}_bind_address"]), settings[f"{name}_port"])
+    if settings["port"]:
+        return Place("grpc", _host(settings["grpc_bind_address"]), settings["port"])
+    if settings["grpc_socket_path"]:
+        return Place("unix", settings["grpc_socket_path"])
+    raise ServingError(Code.FAILED_PRECONDITION, "the server has taken any free port, so nobody knows where to ask")
+
+
+def ask(place: Place) -> None:
+    """Return if the server is ready; ServingError UNAVAILABLE that says what it said, if anything."""
+    (_ask_rest if place.protocol == "http" else _ask_grpc)(place)
+
+
+def _host(addresses: str) -> str:
+    """Where to ask a server that listens on these: at the first of them."""
+    first = addresses.split(",")[0].strip().strip("[]")
+    return _EVERY.get(first, first)
+
+
+def _ask_rest(place: Place) -> None:
+    connection = http.client.HTTPConnection(place.host, place.port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", PAGE)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise _no_answer(place, error) from None
+    finally:
+        connection.close()
+    if status != http.client.OK:
+        raise _not_ready(place, f"status {status}")
+
+
+def _ask_grpc(place: Place) -> None:
+    import grpc  # takes longer than asking by REST does
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    target = str(place) if place.protocol == "unix" else str(place).removeprefix("grpc://")
+    with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        try:
+            status = health.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS).status
+        except grpc.RpcError as error:
+            raise _no_answer(place, error.details()) from None
+    if status != health_pb2.HealthCheckResponse.SERVING:
+        raise _not_ready(place, health_pb2.HealthCheckResponse.ServingStatus.Name(status))
+
+
+def _no_answer(place: Place, reason: object) -> ServingError:
+    return ServingError(Code.UNAVAILABLE, f"not ready: {place} does not answer: {reason}")
+
+
+def _not_ready(place: Place, said: str) -> ServingError:
+    return ServingError(Code.UNAVAILABLE, f"not ready: {place} says so: {said}")
