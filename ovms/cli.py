@@ -3,6 +3,7 @@
 import importlib.metadata
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +25,15 @@ from ovms.errors import ConfigError, ServingError
 
 EXIT_FATAL = 1
 EXIT_INTERRUPTED = 130
+EXIT_SIGNALLED = 128
 
 logger = logging.getLogger(__name__)
 
 
 def run() -> NoReturn:
     """What the ``ovms`` and ``ie_serving`` commands call: ``main`` with the process's own arguments."""
+    if os.getpid() == 1:  # in a container: the kernel drops signals that its first process has no handler for
+        signal.signal(signal.SIGTERM, _terminate)
     code = main(sys.argv[1:])
     if any(_holds_up_exit(thread) for thread in threading.enumerate()):
         # An ordinary exit would wait for a request or a load that was cut off. All is said: nothing gets lost.
@@ -38,6 +42,11 @@ def run() -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    """What a signal does to a process as long as nothing is served."""
+    sys.exit(EXIT_SIGNALLED + number)
 
 
 def _holds_up_exit(thread: threading.Thread) -> bool:

@@ -16,15 +16,16 @@ LONGEST = {".py": 400, ".pyx": 400, ".pxd": 400, ".cpp": 500, ".hpp": 500}  # li
 ALLOWED = {
     "errors": set(),
     "logs": {"errors"},
+    "cgroups": set(),
     "protos": set(),
     "core": {"errors"},
     "config": {"core", "errors"},
     "metrics": {"core", "errors"},
     "_native": {"errors"},
     "storage": {"core", "config", "errors"},
-    "runtime": {"core", "config", "errors", "_native"},
+    "runtime": {"core", "config", "errors", "cgroups", "_native"},
     "api": {"core", "config", "errors", "protos", "metrics"},
-    "frontends": {"core", "config", "errors", "protos", "metrics", "api", "_native"},
+    "frontends": {"core", "config", "errors", "cgroups", "protos", "metrics", "api", "_native"},
     "server": {
         "core",
         "config",
