@@ -44,7 +44,7 @@ def main() -> int:
         "rest": lambda: rest.run(long),
         "engines": lambda: engines.run(long, arguments.quick, dict(arguments.peer)),
         "management": lambda: management.run(arguments.quick),
-        "storage": lambda: storage.run(arguments.quick),
+        "storage": lambda: storage.run(arguments.quick, arguments.download_mib),
     }
     began = time.monotonic()
     sections = []
@@ -81,6 +81,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds: some minutes")
     parser.add_argument("--only", choices=PARTS, help="one part only")
     parser.add_argument(
+        "--download-mib", type=int, metavar="N", help="size of the model that is downloaded from object stores"
+    )
+    parser.add_argument(
         "--tensorflow", type=Path, metavar="PYTHON", help="a Python that has TensorFlow, to compare with"
     )
     parser.add_argument(
@@ -105,6 +108,7 @@ def _peer(text: str) -> tuple[str, Path]:
 def _command(arguments: argparse.Namespace, tensorflow: Path | None) -> str:
     options = ["--quick"] if arguments.quick else []
     options += ["--only", arguments.only] if arguments.only else []
+    options += [f"--download-mib {arguments.download_mib}"] if arguments.download_mib else []
     options += ["--tensorflow PYTHON"] if tensorflow not in (None, TENSORFLOW) else []
     options += [f"--peer {name}=PYTHON" for name, _ in arguments.peer]
     return " ".join(["python -m benchmarks", *options])

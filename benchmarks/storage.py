@@ -1,4 +1,4 @@
-"""Storage rows: downloading a large model from an S3 server, next to boto3's own download; looking at many."""
+"""Storage rows: downloading a large model from each kind of store, next to its SDK's own download; looking at many."""
 
 import contextlib
 import json
@@ -8,119 +8,105 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from benchmarks.process import ROOT, ManagedServer
+from benchmarks import storage_polls
+from benchmarks.process import ROOT
 from benchmarks.report import Section, Table, Target, times
-from tests.models import synthetic
+from benchmarks.storage_servers import CONTAINER, NOT_INSTALLED, SERVERS, StorageServer
 
 TEXT = """
-SeaweedFS on this machine, over loopback, which takes processor time from whoever downloads. Each download is a process
-of its own, which has listed the model before: ours into its cache, with all checksums; boto3's `download_file` with its
+SeaweedFS, fake-gcs-server and Azurite on this machine, over loopback, which take processor time from whoever downloads.
+Each download is a process of its own, which has listed the model before: ours into its cache, with all checksums; the
+SDK's (boto3's `download_file`, google-cloud-storage's `download_to_filename`, azure-storage-blob's `readinto`) with its
 defaults into a file. In turn, and the best round of each counts. Memory: the peak beyond what the process had before.
 """
 
-MODELS = 100
-MOST_MEMORY = 64 << 20
-PATIENCE = 120.0
-KEYS = ("testadmin", "testadminsecret")
-MB = 1 << 20
+MIB: Final = 1024
+"""Size of the model; of one that is downloaded quickly, a quarter."""
+
+MOST_MEMORY: Final = 64 << 20
+MOST_SHARE: Final = 0.05
+LEAST_RATE: Final = 0.9
+
+_MB: Final = 1 << 20
 
 
-def run(quick: bool) -> Section:
-    """Measure downloads and idle polls; needs ``weed`` and boto3, as the tests do."""
+def run(quick: bool, mib: int | None = None) -> Section:
+    """Measure downloads of a model of ``mib`` MiB, and idle polls; needs the servers and SDKs of the tests."""
     section = Section("Object stores", TEXT)
-    with _store() as (url, client):
-        _downloads(section, url, client, size=256 if quick else 1024, rounds=3 if quick else 7)
-        _polls(section, url, client, seconds=10 if quick else 30)
+    size = mib or (MIB // 4 if quick else MIB)
+    rows: list[list[str]] = []
+    for name, start in SERVERS.items():
+        with contextlib.ExitStack() as running:
+            try:
+                store = running.enter_context(start())
+            except NOT_INSTALLED as missing:
+                section.text += f"\nNot measured: {name}: {missing}\n"
+                continue
+            rows += _downloads(section, store, size, rounds=3 if quick else 5)
+        with start() as store:  # anew: one that has a large object in memory is slower
+            _polls(section, store, seconds=10 if quick else 30)
+    heads = ["", "", "rate", "processor time", "memory"]
+    section.tables.append(Table("One download", f"A model of one file of {size} MiB.", heads, rows))
     return section
 
 
-@contextlib.contextmanager
-def _store() -> Iterator[tuple[str, Any]]:
-    from tests.storage import servers
-
-    with servers.seaweedfs() as server:
-        yield server.url, server.client
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1]}
-
-
-def _downloads(section: Section, url: str, client: Any, size: int, rounds: int) -> None:
+def _downloads(section: Section, store: StorageServer, size: int, rounds: int) -> list[list[str]]:
+    """Rows of the table, for us and for the SDK."""
     with tempfile.TemporaryDirectory() as name:
-        large, block = Path(name, "large"), random.Random(1).randbytes(MB)
-        with large.open("wb") as file:
-            for number in range(size):
-                file.write(number.to_bytes(8, "big") + block[8:])
-        client.upload_file(str(large), "models", "large/1/model.bin")
-        large.unlink()
-        best: dict[str, dict[str, float]] = {}
+        _store_large(store, Path(name, "large"), size)
+        best: dict[str, Mapping[str, float]] = {}
         for _ in range(rounds):
-            for kind in ("ovms", "boto3"):
+            for kind in ("ovms", "sdk"):
                 folder = Path(name, kind)
-                command = [sys.executable, "-m", "benchmarks.storage_download", kind, url, "models", "large", folder]
-                done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=True)
+                found = _download(kind, store, folder)
                 shutil.rmtree(folder)
-                found: dict[str, float] = json.loads(done.stdout)
-                known = best.setdefault(kind, found)
+                known = best.get(kind, found)
                 best[kind] = {
                     "seconds": min(known["seconds"], found["seconds"]),
                     "cpu": min(known["cpu"], found["cpu"]),
                     "memory": max(known["memory"], found["memory"]),
                 }
-    rows = [
-        [kind, f"{size / one['seconds']:,.0f} MiB/s", f"{one['cpu']:.2f} s", f"{one['memory'] / MB:.0f} MiB"]
-        for kind, one in best.items()
+    ratio, memory = best["sdk"]["seconds"] / best["ovms"]["seconds"], best["ovms"]["memory"]
+    what = f"a model of {size} MiB from {store.name}"
+    section.targets += [
+        Target(f"{what} downloads at {LEAST_RATE} of the SDK's own rate", times(ratio), ratio >= LEAST_RATE),
+        Target(f"{what} takes less than 64 MiB to download", f"{memory / _MB:.0f} MiB", memory < MOST_MEMORY),
     ]
-    section.tables.append(
-        Table("One download", f"A model of one file of {size} MiB.", ["", "rate", "processor time", "memory"], rows)
-    )
-    ratio = best["boto3"]["seconds"] / best["ovms"]["seconds"]
-    section.targets.append(
-        Target(f"a model of {size} MiB downloads at 0.9 of boto3's own rate", times(ratio), ratio >= 0.9)
-    )
-    memory = best["ovms"]["memory"]
-    section.targets.append(
-        Target(f"a download of {size} MiB takes less than 64 MiB", f"{memory / MB:.0f} MiB", memory < MOST_MEMORY)
-    )
+    return [
+        [
+            store.name, "ovms" if kind == "ovms" else store.sdk, f"{size / one['seconds']:,.0f} MiB/s",
+            f"{one['cpu']:.2f} s", f"{one['memory'] / _MB:.0f} MiB",
+        ]
+        for kind, one in best.items()
+    ]  # fmt: skip
 
 
-def _polls(section: Section, url: str, client: Any, seconds: float) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        origin = synthetic.null_model(root / "origin", version=1)
-        entries = []
-        for number in range(MODELS):
-            for path in (origin / "1").iterdir():
-                client.upload_file(str(path), "models", f"idle/m{number}/1/{path.name}")
-            place = {"base_path": f"s3://models/idle/m{number}", "endpoint": url}
-            entries.append({"config": {"name": f"m{number}", "nireq": 1, **place}})
-        config = root / "models.json"
-        config.write_text(json.dumps({"model_config_list": entries}))
-        options = ("--file_system_poll_wait_seconds", "1", "--remote_poll_wait_seconds", "0")
-        before = dict(os.environ)
-        os.environ.update(_environment())
-        try:
-            with ManagedServer(config, *options, "--model_cache", str(root / "cache")) as server:
-                deadline = time.monotonic() + PATIENCE
-                while "gRPC server listens on port" not in server.log():
-                    if time.monotonic() > deadline:
-                        raise RuntimeError(server.log()[-2000:])
-                    time.sleep(0.02)
-                time.sleep(3)
-                used, began = server.cpu_seconds(), time.monotonic()
-                time.sleep(seconds)
-                share = (server.cpu_seconds() - used) / (time.monotonic() - began)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-    section.targets.append(
-        Target(
-            f"looking at {MODELS} models on S3 every second takes less than 5 % of a core", f"{share:.1%}", share < 0.05
-        )
-    )
+def _store_large(store: StorageServer, file: Path, size: int) -> None:
+    """A version of one file of ``size`` MiB, no two of which are the same."""
+    block = random.Random(1).randbytes(_MB)
+    with file.open("wb") as target:
+        for number in range(size):
+            target.write(number.to_bytes(8, "big") + block[8:])
+    store.upload(file, "large/1/model.bin")
+    file.unlink()
+
+
+def _download(kind: str, store: StorageServer, folder: Path) -> dict[str, float]:
+    module = [sys.executable, "-m", "benchmarks.storage_download"]
+    command = [*module, kind, store.scheme, store.endpoint, CONTAINER, "large", str(folder)]
+    environment = os.environ | store.reading
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _polls(section: Section, store: StorageServer, seconds: float) -> None:
+    share = storage_polls.processor_share(store, seconds)
+    text = f"looking at {storage_polls.MODELS} models on {store.name} every second takes less than 5 % of a core"
+    section.targets.append(Target(text, f"{share:.1%}", share < MOST_SHARE))

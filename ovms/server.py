@@ -13,13 +13,14 @@ from ovms import _native
 from ovms.api.health import Health
 from ovms.api.reload import ReloadConfig
 from ovms.api.tfs import TensorFlowServing
-from ovms.config import RestConfig, ServerConfig
+from ovms.config import RestConfig, ServerConfig, TlsPort
 from ovms.core.manager import Manager
 from ovms.errors import Code, ServingError
 from ovms.frontends.grpcio import GrpcFrontEnd
 from ovms.frontends.listening import check_endpoint
 from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.prediction import make_predict_json
+from ovms.frontends.tls import Tls
 from ovms.metrics import ModelGauges, Page, Snapshot
 from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
@@ -108,6 +109,7 @@ class Server:
         if self._grpc_engine == "grpcio":
             for place in config.grpc.each_address():
                 check_endpoint(place)
+        self._tls = Tls(config.tls, config.poll_seconds) if config.tls is not None else None
         self._monitoring = self._make_monitoring() if config.metrics_port else None
         if not config.wait_for_models:
             self._make_front_ends()
@@ -117,6 +119,8 @@ class Server:
 
         ServingError if nothing can be served and nothing could change that.
         """
+        if self._tls is not None:
+            self._tls.start()
         if self._monitoring is not None:
             self._monitoring.start()
             logger.info("Metrics and health are told on port %d", self._monitoring.port)
@@ -143,6 +147,8 @@ class Server:
         deadline = time.monotonic() + self._config.drain_seconds
         self._health.drain()
         self._models.stop()
+        if self._tls is not None:
+            self._tls.stop()
         drained = self._stop_front_ends(deadline)
         if not drained:
             logger.warning("Requests still under way after %g s were cut off", self._config.drain_seconds)
@@ -153,7 +159,9 @@ class Server:
         return unloaded and drained
 
     def look_now(self) -> None:
-        """Have the configuration file and the repositories looked at."""
+        """Have the configuration file, the repositories and the certificate looked at."""
+        if self._tls is not None:
+            self._tls.look_now()
         self._models.look_now()
 
     def _make_front_ends(self) -> None:
@@ -165,25 +173,31 @@ class Server:
     def _make_grpc(self, reload: ReloadConfig) -> FrontEnd:
         cold = TensorFlowServing(self._registry, self._models)
         if self._grpc_engine == "grpcio":
-            return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer)
+            return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer, self._tls_of("grpc"))
         native = self._native_front_end("--grpc_engine")
-        return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer)
+        return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer, self._tls_of("grpc"))
 
     def _make_rest(self, reload: ReloadConfig) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd  # loads what only REST needs
 
         calls = self._rest_calls(reload, None if self._monitoring is not None else self._metrics)
         if self._rest_engine == "native":
-            return self._native_front_end("--rest_engine").add_rest(self._config.rest, calls, self._config.metrics)
-        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls)
+            native = self._native_front_end("--rest_engine")
+            return native.add_rest(self._config.rest, calls, self._config.metrics, self._tls_of("rest"))
+        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls, tls=self._tls_of("rest"))
 
     def _make_monitoring(self) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd
 
         port = RestConfig(self._config.metrics_port, self._config.metrics_bind_address, workers=MONITORING_WORKERS)
         return WsgiFrontEnd(
-            port, "cheroot", self._rest_calls(ReloadConfig(self._models), self._metrics), monitoring=True
-        )
+            port, "cheroot", self._rest_calls(ReloadConfig(self._models), self._metrics), monitoring=True,
+            tls=self._tls_of("metrics"),
+        )  # fmt: skip
+
+    def _tls_of(self, port: TlsPort) -> Tls | None:
+        tls = self._config.tls
+        return self._tls if tls is not None and port in tls.ports else None
 
     def _rest_calls(self, reload: ReloadConfig, metrics: Page | None) -> "RestCalls":
         from ovms.frontends.wsgi import rest_calls

@@ -12,7 +12,7 @@ from libcpp.vector cimport vector
 
 from ovms._native.libfrontend cimport (
     HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, CFrontEnd, ColdCall as CColdCall, ColdEvent, GrpcSettings,
-    Histogram, RestSettings, Series, all_held_bytes, histogram_count, limit_held_bytes, series_calls, series_is_rest,
+    Histogram, RestSettings, Series, TlsIdentity, all_held_bytes, histogram_count, limit_held_bytes, series_calls, series_is_rest,
 )
 from ovms._native.libserving cimport deadline_after, seconds_left
 from ovms._native.serving cimport Registry, data_plane
@@ -165,6 +165,19 @@ cdef class FrontEnd:
     def listen(self, size_t port, int socket, *, bint is_unix=False):
         """Have a port accept connections from this descriptor, which is the front end's own from now on."""
         self.front_end.listen(port, socket, is_unix)
+
+    def set_tls(self, size_t port, bytes certificates not None, bytes key not None, bytes client_authorities=b""):
+        """TLS for a port's connections from now on, with these in PEM; ValueError with what is wrong with them.
+
+        client_authorities: whose certificates clients must have; without them they need none.
+        """
+        cdef TlsIdentity identity
+        identity.certificates, identity.key, identity.client_authorities = certificates, key, client_authorities
+        cdef string why
+        with nogil:
+            why = self.front_end.set_tls(port, identity)
+        if why.size():
+            raise ValueError(why.decode("utf-8", "replace"))
 
     def start(self):
         """Accept connections from now on."""

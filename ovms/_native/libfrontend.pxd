@@ -95,12 +95,20 @@ cdef extern from "net/rest_port.hpp" namespace "ovms::net" nogil:
         cbool vary_origin
 
 
+cdef extern from "net/tls.hpp" namespace "ovms::net" nogil:
+    cdef cppclass TlsIdentity:
+        string certificates
+        string key
+        string client_authorities
+
+
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
     cdef cppclass CFrontEnd "ovms::net::FrontEnd":
         CFrontEnd(const DataPlane&, size_t, size_t) except +
         size_t add_grpc(GrpcSettings) except +
         size_t add_rest(const RestSettings&) except +
         void listen(size_t, int, cbool) except +
+        string set_tls(size_t, const TlsIdentity&) except +
         void start() except +
         void refuse(size_t)
         cbool drain(size_t, Deadline) except +

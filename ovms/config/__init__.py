@@ -14,6 +14,8 @@ from ovms.config.values import (
     RestEngine,
     Serialization,
     ServerConfig,
+    TlsConfig,
+    TlsPort,
     default_grpc_workers,
 )
 
@@ -30,6 +32,8 @@ __all__ = [
     "RestEngine",
     "Serialization",
     "ServerConfig",
+    "TlsConfig",
+    "TlsPort",
     "default_grpc_workers",
     "inspect_config",
     "parse_plugin_config",

@@ -6,7 +6,7 @@ from ovms.config.environment import default_cpu_extension, serialization
 from ovms.config.model import build_model
 from ovms.config.options import MODEL_OPTIONS
 from ovms.config.settings import Settings
-from ovms.config.values import Cors, GrpcConfig, ModelConfig, RestConfig, ServerConfig, default_grpc_workers
+from ovms.config.values import Cors, GrpcConfig, ModelConfig, RestConfig, ServerConfig, TlsConfig, default_grpc_workers
 from ovms.errors import ConfigError
 
 
@@ -57,6 +57,7 @@ def server_config(
         config_path=config_path,
         grpc=grpc,
         rest=rest,
+        tls=_tls(settings),
         io_threads=settings["io_threads"] or 0,
         poll_seconds=settings["file_system_poll_wait_seconds"],
         load_threads=settings["load_threads"],
@@ -76,3 +77,13 @@ def server_config(
         log_path=settings["log_path"],
         log_format=settings["log_format"],
     )
+
+
+def _tls(settings: Settings) -> TlsConfig | None:
+    cert_file = settings["tls_cert_file"]
+    for option in ("tls_key_file", "tls_client_ca_file"):
+        if settings[option] and not cert_file:
+            raise ConfigError(f"{settings.place(option)}: expected --tls_cert_file as well")
+    if not cert_file:
+        return None
+    return TlsConfig(cert_file, settings["tls_key_file"], settings["tls_client_ca_file"], settings["tls_ports"])

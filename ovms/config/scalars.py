@@ -178,6 +178,17 @@ def word_list(value: object) -> tuple[str, ...]:
     return found
 
 
+TLS_PORTS: Final = ("grpc", "rest", "metrics")
+
+
+def tls_ports(value: object) -> tuple[str, ...]:
+    """Read names of ports with commas between them."""
+    found = tuple(word.strip().lower() for word in value.split(",")) if isinstance(value, str) else ()
+    if not found or not set(found) <= set(TLS_PORTS):
+        raise UnfitError(f"some of {', '.join(TLS_PORTS)}, with commas between them")
+    return found
+
+
 def choice(*words: str) -> Callable[[object], str]:
     """Return a reader of one of these words, in capitals or not."""
 

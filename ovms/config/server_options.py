@@ -4,6 +4,7 @@ from typing import Final
 
 from ovms.config.options import Option, switch
 from ovms.config.scalars import (
+    TLS_PORTS,
     choice,
     path,
     pause,
@@ -12,6 +13,7 @@ from ovms.config.scalars import (
     rest_port,
     seconds,
     text,
+    tls_ports,
     whole_number,
     word_list,
 )
@@ -86,6 +88,24 @@ REST_OPTIONS: Final = (
     Option("allowed_headers", word_list, "headers that those pages may send, or * (the default)", "LIST", ("*",)),
 )  # fmt: skip
 
+TLS_OPTIONS: Final = (
+    Option(
+        "tls_cert_file", path,
+        "the server's certificate, and those between it and a root, in PEM: turns TLS on; read again when it changes",
+        "FILE",
+    ),
+    Option("tls_key_file", path, "its private key, in PEM without a password (default: in --tls_cert_file)", "FILE"),
+    Option(
+        "tls_client_ca_file", path,
+        "certificates of those who vouch for clients, in PEM: no client without a certificate of theirs gets in",
+        "FILE",
+    ),
+    Option(
+        "tls_ports", tls_ports, "which ports have TLS, comma-separated: grpc, rest, metrics (default: all)", "LIST",
+        TLS_PORTS,
+    ),
+)  # fmt: skip
+
 SERVER_OPTIONS: Final = (
     Option("port", port, f"gRPC port (default {GrpcConfig.port}); 0 takes any free one", "PORT", GrpcConfig.port),
     Option(
@@ -109,6 +129,7 @@ SERVER_OPTIONS: Final = (
         "threads of native servers for connections, which also compute what is quick (default: one per CPU, at most 8)",
     ),
     *REST_OPTIONS,
+    *TLS_OPTIONS,
     switch("strict_dtypes", "refuse inputs of another dtype than the model's, instead of converting them"),
     Option(
         "file_system_poll_wait_seconds", pause,

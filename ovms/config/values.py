@@ -181,6 +181,32 @@ class RestConfig:
     cors: Cors = field(default_factory=Cors)
 
 
+TlsPort = Literal["grpc", "rest", "metrics"]
+
+
+@dataclass(frozen=True)
+class TlsConfig:
+    """TLS of the server's TCP ports."""
+
+    cert_file: str
+    """The server's certificate and those between it and a root, in PEM."""
+
+    key_file: str | None = None
+    """Its private key, in PEM without a password; None: it is in ``cert_file``, too."""
+
+    client_ca_file: str | None = None
+    """Certificates of those who vouch for clients, which then need one; None: clients need none."""
+
+    ports: tuple[TlsPort, ...] = ("grpc", "rest", "metrics")
+    """Which ports have it."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Option -> the file it stands for."""
+        files = {"tls_cert_file": self.cert_file, "tls_key_file": self.key_file or self.cert_file}
+        return files | ({"tls_client_ca_file": self.client_ca_file} if self.client_ca_file else {})
+
+
 @dataclass(frozen=True)
 class ServerConfig:
     """Everything a server is told."""
@@ -196,6 +222,9 @@ class ServerConfig:
 
     rest: RestConfig = field(default_factory=RestConfig)
     """The REST end point."""
+
+    tls: TlsConfig | None = None
+    """None: the ports are open to whoever listens in."""
 
     io_threads: int = 0
     """Threads of the native front end for connections, which also compute what is quick; 0: by the CPUs there are."""

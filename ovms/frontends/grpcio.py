@@ -19,6 +19,7 @@ from ovms.frontends.listening import check_endpoint
 from ovms.frontends.prediction import Predict, make_predict
 from ovms.frontends.sockets import listen_unix
 from ovms.frontends.status import GRPC_STATUS, capped
+from ovms.frontends.tls import Identity, Tls
 from ovms.frontends.worker_threads import WorkerThreads
 
 PREDICTION_SERVICE: Final = "tensorflow.serving.PredictionService"
@@ -61,6 +62,7 @@ class GrpcFrontEnd:
         cold_calls: ColdCalls,
         reload: ReloadCall,
         health_servicer: Any,
+        tls: Tls | None = None,
     ) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
         places = config.grpc.each_address()
@@ -96,7 +98,11 @@ class GrpcFrontEnd:
         for place in places:
             endpoint = replace(place, port=self.port).endpoint  # any free port is the same on all addresses
             try:
-                self.port = self._server.add_insecure_port(endpoint)
+                self.port = (
+                    self._server.add_insecure_port(endpoint)
+                    if tls is None
+                    else self._server.add_secure_port(endpoint, _credentials(tls))
+                )
             except RuntimeError:
                 raise ServingError(
                     Code.UNAVAILABLE, f"--port: {endpoint} cannot be listened on any more: in use"
@@ -137,6 +143,24 @@ class GrpcFrontEnd:
 
     def _cold(self, name: str, call: Callable[[bytes], bytes]) -> Answer:
         return _on(self._cold_workers, _answer(name, lambda request, context: call(request)))
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Asked for the newest certificate at each handshake."""
+
+    def configuration(identity: Identity) -> Any:
+        pairs = [(identity.key, identity.certificates)]
+        return grpc.ssl_server_certificate_configuration(pairs, identity.client_authorities or None)
+
+    def newest() -> Any:
+        if told[0] == tls.identity:
+            return None
+        told[0] = tls.identity
+        return configuration(told[0])
+
+    told = [tls.identity]
+    mutual = bool(tls.identity.client_authorities)
+    return grpc.dynamic_ssl_server_credentials(configuration(told[0]), newest, mutual)
 
 
 def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:

@@ -17,6 +17,7 @@ from ovms.frontends.grpcio import ColdCalls, ReloadCall
 from ovms.frontends.prediction import make_predict
 from ovms.frontends.sockets import listen, listen_unix
 from ovms.frontends.status import HTTP_STATUS
+from ovms.frontends.tls import Identity, Tls
 from ovms.frontends.worker_threads import WorkerThreads
 from ovms.metrics import ModelGauges, Snapshot
 
@@ -89,7 +90,13 @@ class NativeFrontEnd:
         self._running = 0
 
     def add_grpc(
-        self, config: ServerConfig, registry: Registry, cold: ColdCalls, reload: ReloadCall, health_servicer: Any
+        self,
+        config: ServerConfig,
+        registry: Registry,
+        cold: ColdCalls,
+        reload: ReloadCall,
+        health_servicer: Any,
+        tls: Tls | None = None,
     ) -> "NativePort":
         """The gRPC port; binds it. ServingError UNAVAILABLE if it cannot be had."""
         grpc = config.grpc
@@ -113,9 +120,11 @@ class NativeFrontEnd:
         )
         self._numbers["gRPC"] = number
         self._answers[True] = lambda call: self._answer_grpc(call, calls, health_servicer)
-        return NativePort(self, number, self._listen(number, sockets))
+        return NativePort(self, number, self._listen(number, sockets, tls))
 
-    def add_rest(self, rest: RestConfig, calls: "RestCalls", metrics: bool = True) -> "NativeRestPort":
+    def add_rest(
+        self, rest: RestConfig, calls: "RestCalls", metrics: bool = True, tls: Tls | None = None
+    ) -> "NativeRestPort":
         """The REST port; binds it. ServingError UNAVAILABLE if it cannot be had."""
         from ovms.api.rest import make_rest_app
         from ovms.frontends.wsgi_bridge import WsgiBridge
@@ -137,7 +146,7 @@ class NativeFrontEnd:
             vary_origin=bool(origins) and origins != ("*",),
         )
         self._numbers["REST"] = number
-        port = NativeRestPort(self, number, self._listen(number, sockets))
+        port = NativeRestPort(self, number, self._listen(number, sockets, tls))
         application = make_rest_app(calls, rest, HTTP_STATUS, lambda: port.stopping)
         self._answers[False] = WsgiBridge(application, port.port).answer
         return port
@@ -182,8 +191,13 @@ class NativeFrontEnd:
             request_bytes=frontend.held_bytes(),
         )
 
-    def _listen(self, number: int, sockets: list[socket.socket]) -> int:
+    def _listen(self, number: int, sockets: list[socket.socket], tls: Tls | None) -> int:
+        def use(identity: Identity) -> None:
+            self._native.set_tls(number, identity.certificates, identity.key, identity.client_authorities)
+
         port: int = sockets[0].getsockname()[1]
+        if tls is not None:
+            tls.use(use)
         for one in sockets:
             self._native.listen(number, one.detach(), is_unix=one.family == socket.AF_UNIX)
         self._running += 1

@@ -14,6 +14,7 @@ from ovms.config import RestConfig, RestEngine
 from ovms.errors import Code, ServingError
 from ovms.frontends.sockets import listen
 from ovms.frontends.status import HTTP_STATUS
+from ovms.frontends.tls import Tls
 
 REFUSAL_SECONDS: Final = 0.05
 """How long requests are answered with 503 before connections end: clients that keep one open learn of it that way."""
@@ -52,11 +53,13 @@ def rest_calls(
 class WsgiFrontEnd:
     """The REST end point on one of them; made, started and stopped once. Making it takes the port."""
 
-    def __init__(self, rest: RestConfig, engine: RestEngine, calls: RestCalls, monitoring: bool = False) -> None:
+    def __init__(
+        self, rest: RestConfig, engine: RestEngine, calls: RestCalls, monitoring: bool = False, tls: Tls | None = None
+    ) -> None:
         """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``."""
         self._stopping = False
         application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring)
-        self._server, self.port = _make_server(application, rest, engine, "metrics" if monitoring else "rest")
+        self._server, self.port = _make_server(application, rest, engine, "metrics" if monitoring else "rest", tls)
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -73,13 +76,20 @@ class WsgiFrontEnd:
         return self._server.stop(grace)
 
 
-def _make_server(application: Any, rest: RestConfig, engine: RestEngine, kind: str) -> tuple[WsgiServer, int]:
+def _make_server(
+    application: Any, rest: RestConfig, engine: RestEngine, kind: str, tls: Tls | None
+) -> tuple[WsgiServer, int]:
     """The server and the port that it has; ``kind`` is what its options begin with."""
     if rest.socket_path:
         raise ServingError(
             Code.FAILED_PRECONDITION, f"--rest_socket_path: {engine} has none; it takes --rest_engine native"
         )
     if engine == "meinheld":
+        if tls is not None:
+            raise ServingError(
+                Code.FAILED_PRECONDITION, "--rest_engine: meinheld has no TLS; native and cheroot have, or leave rest "
+                "out of --tls_ports"
+            )  # fmt: skip
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 
         # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.
@@ -88,7 +98,7 @@ def _make_server(application: Any, rest: RestConfig, engine: RestEngine, kind: s
     from ovms.frontends.wsgi_cheroot import CherootServer
 
     sockets = _listen(rest, kind)
-    return CherootServer(application, sockets, rest), sockets[0].getsockname()[1]
+    return CherootServer(application, sockets, rest, tls), sockets[0].getsockname()[1]
 
 
 def _listen(rest: RestConfig, kind: str, *, ipv6: bool = True) -> list[socket.socket]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from cheroot import wsgi
 
 from ovms.config import RestConfig
+from ovms.frontends.tls import Refusals, Tls
 from ovms.frontends.worker_threads import WorkerThreads
 from ovms.frontends.wsgi_http import Connection, Gateway
 
@@ -52,11 +53,15 @@ class _Cheroot(wsgi.Server):
 class CherootServer:
     """Serves an application on sockets that listen."""
 
-    def __init__(self, application: Any, sockets: Sequence[socket.socket], rest: RestConfig) -> None:
+    def __init__(
+        self, application: Any, sockets: Sequence[socket.socket], rest: RestConfig, tls: Tls | None = None
+    ) -> None:
         # Only asked for its settings and for the application: what it would do itself is below.
         self._cheroot = _Cheroot(sockets[0].getsockname()[:2], application)
         self._read_seconds = rest.read_timeout_seconds
         self._sockets = list(sockets)
+        self._tls = tls
+        self._refusals = Refusals()
         self._threads = rest.workers
         self._workers = WorkerThreads(rest.workers, name="rest")
         self._selector = selectors.DefaultSelector()
@@ -140,6 +145,9 @@ class CherootServer:
                     time.sleep(FULL_SECONDS)
                 return
             self._full = None
+            if self._tls is not None:
+                # The client speaks first; its first words are read, and answered, like the rest of what it sends.
+                accepted = self._tls.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
             self._keep(Connection(self._cheroot, accepted, address, self._read_seconds))
 
     def _keep(self, connection: Connection) -> None:
@@ -191,6 +199,8 @@ class CherootServer:
             logger.exception("Unexpected error on a REST connection")
             open_still = False
         finally:
+            if error := connection.rfile.tls_error:
+                self._refusals.tell(connection.remote_addr, error)
             if not open_still:
                 connection.finish()
             with self._guard:

@@ -236,4 +236,4 @@ class Connection(cheroot.HTTPConnection):
 
     def _shut(self, how: int) -> None:
         with contextlib.suppress(OSError):  # the client was faster
-            self.socket.shutdown(how)
+            socket.socket.shutdown(self.socket, how)  # a TLS socket's own would have the rest sent in the clear

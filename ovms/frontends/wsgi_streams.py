@@ -1,8 +1,10 @@
 """What an HTTP connection reads from and writes to, with a limit on the time that either may take."""
 
+import errno
 import io
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,6 +32,8 @@ class _Incoming(io.RawIOBase):
         """Of the request that arrives, by the monotonic clock; None: there is none."""
         self.patience = 0.0
         """Seconds that the first bytes of another one are waited for."""
+        self.tls_error: ssl.SSLError | None = None
+        """Why nothing more can be read."""
 
     def readable(self) -> bool:
         return True
@@ -42,10 +46,13 @@ class _Incoming(io.RawIOBase):
         self._socket.settimeout(left)
         try:
             received = self._socket.recv_into(buffer)
-        except (BlockingIOError, TimeoutError):
+        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             if self.deadline is not None:
                 raise
             return None
+        except ssl.SSLError as error:  # for cheroot the client has left
+            self.tls_error = error
+            return 0
         if self.deadline is not None:
             self.deadline += received / SLOWEST
         return received
@@ -63,6 +70,11 @@ class Reader(io.BufferedReader):
     def __init__(self, sock: socket.socket) -> None:
         self._incoming = _Incoming(sock)
         super().__init__(self._incoming)
+
+    @property
+    def tls_error(self) -> ssl.SSLError | None:
+        """What is wrong with the client's TLS, which ends what can be read."""
+        return self._incoming.tls_error
 
     def allow(self, seconds: float) -> None:
         """A request begins: it has so long to arrive, and the longer the larger it is. TimeoutError afterwards."""
@@ -86,7 +98,10 @@ class Writer:
     def write(self, data: bytes) -> None:
         """Send all of it."""
         self._socket.settimeout(self._seconds + len(data) / SLOWEST)
-        self._socket.sendall(data)
+        try:
+            self._socket.sendall(data)
+        except ssl.SSLError as error:
+            raise BrokenPipeError(errno.EPIPE, str(error)) from None
 
 
 class SizedBody:

@@ -30,10 +30,6 @@ class Account:
     kind: str = ""
     """Where key or signature come from; empty if there is none."""
 
-    def credential(self) -> dict[str, str] | str | None:
-        """Key or signature in the forms that the SDK takes; None if there is none."""
-        return {"account_name": self.name, "account_key": self.key} if self.key else self.sas or None
-
 
 def find_account(environment: Mapping[str, str], endpoint: str | None) -> Account:
     """The account by the environment's variables; ``endpoint`` is its URL, if that is known otherwise.

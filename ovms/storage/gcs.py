@@ -12,13 +12,15 @@ from functools import partial
 from http.client import responses
 from importlib import import_module
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from ovms.config.locations import parse_endpoint
 from ovms.config.scalars import as_text, explain
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
-from ovms.storage.http_get import Answer, HttpGet
+from ovms.storage.http_get import Answer
+from ovms.storage.known_listings import Contents, KnownListings, Page
+from ovms.storage.listing_get import ListingGet, is_proxied
 from ovms.storage.object_store import StoredObject, StoreOptions
 from ovms.storage.ranged_get import keep_connections, reading, send_get
 from ovms.storage.way_in import WayIn
@@ -28,10 +30,8 @@ EMULATOR: Final = "STORAGE_EMULATOR_HOST"
 
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
 _UNIVERSE: Final = "googleapis.com"
-_FIELDS: Final = "items(name,size,generation,timeCreated,md5Hash,crc32c),nextPageToken"
+_FIELDS: Final = quote("items(name,size,generation,timeCreated,md5Hash,crc32c),nextPageToken", safe="")
 _PAGE: Final = 1000
-LISTING_SECONDS: Final = 30.0
-"""How long one page of a listing may take in all."""
 
 _KINDS: Final = {
     "google.oauth2.service_account": "service account",
@@ -55,7 +55,6 @@ class _Access:
     endpoint: str
 
     proxied: bool
-    """Whether the environment names a proxy for it; to find that out takes as long as a listing."""
 
 
 class GcsStore:
@@ -75,10 +74,12 @@ class GcsStore:
                 "gs:// paths need google-auth and requests, which are not installed: pip install 'ovms[gcs]'",
             ) from None
         self._bucket = bucket
+        self._path = f"/storage/v1/b/{quote(bucket, safe='')}/o"
         self._options = options
         self._emulator = "" if options.endpoint else _emulator()
         self._timeout = (options.connect_timeout, options.read_timeout)
-        self._get_listing = HttpGet(*self._timeout, _authorities())
+        self._get_listing = ListingGet(self._timeout)
+        self._listings = KnownListings()
         self._ask_for_token = _token_request(self._timeout)
         self._way_in = WayIn(self._connect, _translated, KEY_FILE)
 
@@ -95,42 +96,37 @@ class GcsStore:
     def list_objects(self, prefix: str, most: int) -> list[StoredObject]:
         """Return all objects whose keys begin with ``prefix``; see ObjectStore."""
         place = f"gs://{self._bucket}/{prefix}"
-        found: list[StoredObject] = []
-        page = ""
-        while True:
-            asked = {"prefix": prefix, "maxResults": str(_PAGE), "fields": _FIELDS} | (
-                {"pageToken": page} if page else {}
-            )
-            items, following = self._way_in.use(place, "list", partial(self._page, place=place, asked=asked))
-            found.extend(items)
-            if len(found) > most:
-                raise ServingError(Code.RESOURCE_EXHAUSTED, f"{place}: more than {most} objects; give a longer path")
-            if not following:
-                return found
-            if following == page:  # would go on for ever, and half of a listing must not pass for all of it
-                raise unintelligible(place, "list")
-            page = following
+        ask = partial(self._page, place, prefix)
+        return self._listings.objects(place, prefix, most, ask, partial(unintelligible, place, "list"))
 
-    def _page(self, access: _Access, place: str, asked: Mapping[str, str]) -> tuple[list[StoredObject], str]:
-        url = f"{access.endpoint}/storage/v1/b/{quote(self._bucket, safe='')}/o?{urlencode(asked)}"
-        answer = self._list(access, url)
-        if answer.status != 200:
-            raise refusal(place, "list", code_of(answer.status), _said(answer.status, answer.body), access.kind)
-        try:
-            page = json.loads(answer.body)
-            return [_stored(item) for item in page.get("items", [])], page.get("nextPageToken", "")
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise unintelligible(place, "list") from None
+    def _page(self, place: str, prefix: str, token: str) -> Page:
+        following = f"&pageToken={quote(token, safe='')}" if token else ""
+        query = f"maxResults={_PAGE}&fields={_FIELDS}&prefix={quote(prefix, safe='')}{following}"
+
+        def ask(access: _Access) -> bytes:
+            answer = self._list(access, f"{access.endpoint}{self._path}?{query}")
+            if answer.status != 200:
+                raise refusal(place, "list", code_of(answer.status), _said(answer.status, answer.body), access.kind)
+            return answer.body
+
+        def read() -> Contents:
+            try:
+                page = json.loads(body)
+                return [_stored(item) for item in page.get("items", [])], str(page.get("nextPageToken", ""))
+            except (ValueError, LookupError, TypeError, AttributeError):
+                raise unintelligible(place, "list") from None
+
+        body: bytes = self._way_in.use(place, "list", ask)
+        return Page(body, read)
 
     def _list(self, access: _Access, url: str) -> Answer:
         """The answer to a listing; a token that is refused is renewed once, as the session does it."""
         if access.proxied:
-            with access.session.get(url, timeout=self._timeout, allow_redirects=False) as answer:
-                return Answer(answer.status_code, answer.headers, answer.content)
+            return self._get_listing(url, {}, access.session)
         for renewed in (False, True):
             headers: dict[str, str] = {}
             access.credentials.before_request(self._ask_for_token, "GET", url, headers)
-            got = self._get_listing(url, headers, LISTING_SECONDS)
+            got = self._get_listing(url, headers)
             if got.status == 401 and not renewed:
                 access.credentials.refresh(self._ask_for_token)
                 continue
@@ -165,15 +161,13 @@ class GcsStore:
 
     def _connect(self) -> _Access:
         from google.auth.transport.requests import AuthorizedSession
-        from requests.utils import get_environ_proxies, select_proxy
 
         credentials, kind = _credentials(self._options.anonymous or bool(self._emulator))
         universe = getattr(credentials, "universe_domain", _UNIVERSE)
         endpoint = self.server or f"https://storage.{universe}"
         session = AuthorizedSession(credentials)
         keep_connections(session)
-        proxied = select_proxy(endpoint, get_environ_proxies(endpoint, None)) is not None
-        return _Access(kind, session, credentials, endpoint, proxied)
+        return _Access(kind, session, credentials, endpoint, is_proxied(endpoint))
 
 
 def _emulator() -> str:
@@ -251,13 +245,6 @@ def _body(answer: Any) -> bytes:
     except Exception:  # the connection is gone
         return b""
     return content
-
-
-def _authorities() -> str:
-    """The file or folder of those who may vouch for a server, as requests finds it."""
-    from requests.certs import where
-
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
 
 
 def _token_request(timeout: tuple[float, float]) -> Any:

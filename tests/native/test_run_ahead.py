@@ -80,17 +80,17 @@ def test_in_the_order_of_their_arrival(serve: Serve, registry: _native.Registry,
 
 
 def test_who_has_no_time_left_gets_no_run(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
-    model = serve(slow(100, tmp_path), nireq=1)
-    run = known(registry, 100)
+    model = serve(slow(200, tmp_path), nireq=1)
+    run = known(registry, 200)
     with ThreadPoolExecutor(1) as threads:
         (first,) = fill(threads, model, registry, 1)
         began = time.perf_counter()
-        for _ in range(3):
+        for _ in range(6):
             assert "became free" in refused(registry, data(), Code.DEADLINE_EXCEEDED, timeout=0.01)
-        assert time.perf_counter() - began < run / 2
+        assert time.perf_counter() - began < 0.7 * run
         _native.predict(registry, data(), 30)
         assert first.done()
-        assert time.perf_counter() - began < 2.8 * run  # what was left of the first run, and its own
+        assert time.perf_counter() - began < 4 * run  # what was left of the first run, and its own
 
 
 @pytest.mark.parametrize(("nireq", "queue"), [(1, 0), (1, 1), (1, 3), (2, 1)])

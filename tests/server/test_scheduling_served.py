@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import grpc
 import numpy as np
 import pytest
-from server_under_test import PATIENCE, Server, Stubs, starting
+from server_under_test import PATIENCE, SANITIZED, Server, Stubs, starting
 from tensor_protos import request
 
 from tests.models import slow, synthetic
@@ -166,4 +166,4 @@ def test_large_messages_do_not_starve_small_ones(served: Served) -> None:
         thread.join(PATIENCE)
     assert answers == [True] * len(answers)
     assert len(took) > 20
-    assert statistics.median(took) < 0.05
+    assert statistics.median(took) < 0.05 or SANITIZED

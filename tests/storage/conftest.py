@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 
 import servers
 import store_kinds
-from certificates import Certificates, make_certificates
 from faulty_proxy import FaultyProxy
 from gcs_accounts import GcsAccounts
+
+from tests.certificates import Certificates, make_certificates
 
 # What the SDKs read: nothing of a developer's may come into a test, least of all their keys.
 _READ_BY_SDKS = (

@@ -10,16 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import servers
-from certificates import Certificates
 from faulty_proxy import FaultyProxy
 from servers import BUCKET, AzureServer
 from store_kinds import Azure
 
 from ovms.errors import Code, ServingError
-from ovms.storage import azure as product
+from ovms.storage import azure_access, azure_listing
 from ovms.storage.azure import AzureStore
 from ovms.storage.azure_account import Account, find_account
 from ovms.storage.object_store import StoreOptions
+from tests.certificates import Certificates
 
 
 def refusal(store: AzureStore) -> ServingError:
@@ -36,7 +36,7 @@ def test_pages(
         azurite.client.get_blob_client(BUCKET, name).upload_blob(b"x")
     proxy = proxied(azurite.url)
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string_by(proxy.url))
-    monkeypatch.setattr(product, "_PAGE", 10)
+    monkeypatch.setattr(azure_listing, "PAGE", 10)
     assert [one.key for one in AzureStore(BUCKET, StoreOptions()).list_objects(prefix, 25)] == names
     assert proxy.count() == 3
 
@@ -85,6 +85,29 @@ def test_a_key_that_is_none(azurite: AzureServer, monkeypatch: pytest.MonkeyPatc
     assert error.code is Code.UNAUTHENTICATED
     assert "not Base64" in error.message
     assert "secret" not in error.message
+
+
+def test_what_a_key_signs_is_used_for_a_while(
+    azurite: AzureServer, proxied: Callable[..., FaultyProxy], monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    azurite.client.get_blob_client(BUCKET, f"{prefix}/x").upload_blob(b"x")
+    proxy = proxied(azurite.url)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string_by(proxy.url))
+
+    def signatures(store: AzureStore) -> list[str]:
+        proxy.forget()
+        for _ in range(2):
+            (item,) = store.list_objects(prefix, 1)
+            time.sleep(1.1)  # times of signatures are whole seconds
+        with store.open_range(item, 0, 1) as pieces:
+            assert list(pieces) == [b"x"]
+        return [one.target.partition("&sig=")[2] for one in proxy.seen()]
+
+    first, second, reading = signatures(AzureStore(BUCKET, StoreOptions()))
+    assert first.partition("&")[0] == second.partition("&")[0] == reading.partition("&")[0] != ""
+    monkeypatch.setattr(azure_access, "_SIGNED_SECONDS", 2.0)
+    first, second, reading = signatures(AzureStore(BUCKET, StoreOptions()))
+    assert len({first, second, reading}) == 3, "renewed when half of its time is over"
 
 
 def test_no_account_is_known() -> None:

@@ -276,7 +276,7 @@ def test_who_may_not_read(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     bed.put("1/model.bin", b"secret")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", LISTER[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", LISTER[1])
-    monkeypatch.setattr("ovms.storage.s3._sdks", {})
+    monkeypatch.setattr("ovms.storage.s3_client._clients", {})
     storage = bed.storage()
     assert [one.version for one in storage.list_versions()] == [1]
     error = refused(lambda: storage.fetch(1))

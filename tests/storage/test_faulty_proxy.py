@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import servers
-from certificates import Certificates
 from faulty_proxy import Fault, FaultyProxy
+
+from tests.certificates import Certificates
 
 CONTENT = bytes(range(256)) * 1024
 

@@ -10,7 +10,7 @@ from faulty_proxy import Fault, FaultyProxy
 from servers import BUCKET, READER, S3Server
 
 from ovms.errors import Code, ServingError
-from ovms.storage import s3
+from ovms.storage import s3_client
 from ovms.storage.object_store import StoreOptions
 from ovms.storage.s3 import S3Store
 
@@ -19,8 +19,8 @@ Make = Callable[..., FaultyProxy]
 
 @pytest.fixture(autouse=True)
 def _anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "_sdks", {})
-    monkeypatch.setattr(s3, "LEAST_AGE_SECONDS", 0.0)
+    monkeypatch.setattr(s3_client, "_clients", {})
+    monkeypatch.setattr(s3_client, "LEAST_AGE_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from certificates import Certificates
 from faulty_proxy import Fault, FaultyProxy
 from ovms_client import Client, ServerError
 from remote_models import RemoteModels, keys
@@ -17,6 +16,7 @@ from repository import Repository, Traffic, answer, serving_file, states, until,
 from server_under_test import PATIENCE, Server, starting
 from servers import ADMIN, LISTER, READER, STRANGER, S3Server
 
+from tests.certificates import Certificates
 from tests.ports import free_port
 
 LISTS = "list-type=2"

@@ -20,9 +20,10 @@ RunQueue::Outcome RunQueue::run(InferSlot& slot, Deadline deadline, const std::a
     if (running_ < most_) {
         ++running_;
         turn.state = State::kRunning;
+        slot.began = ticks_now();
         lock.unlock();
         try {
-            start(slot);
+            slot.request.start_async();
         } catch (...) {
             turn.state = State::kNone;
             start_next();
@@ -47,12 +48,8 @@ RunQueue::Outcome RunQueue::run(InferSlot& slot, Deadline deadline, const std::a
         lock.unlock();
     }
     slot.request.wait();  // for the callback's end, too
+    const std::lock_guard seen(mutex_);  // what other threads have written into the slot
     return Outcome::kDone;
-}
-
-void RunQueue::start(InferSlot& slot) {
-    slot.began = ticks_now();
-    slot.request.start_async();
 }
 
 // On the thread on which the run has ended.
@@ -81,9 +78,10 @@ void RunQueue::start_next() {
             continue;
         }
         turn.state = State::kRunning;
+        next.began = ticks_now();
         lock.unlock();
         try {
-            start(next);
+            next.request.start_async();
             return;
         } catch (...) {
             lock.lock();

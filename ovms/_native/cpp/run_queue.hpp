@@ -27,7 +27,6 @@ public:
     Outcome run(InferSlot& slot, Deadline deadline, const std::atomic<bool>* left);
 
 private:
-    void start(InferSlot& slot);
     void ended(InferSlot& slot, const std::exception_ptr& error);
     void start_next();
 

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "port.hpp"
 
@@ -15,6 +17,9 @@ namespace {
 constexpr size_t kMostBuffers = 512;       // of one write; the system takes 1024
 constexpr size_t kKeptText = 64 << 10;     // of memory for small pieces, from one write to the next
 constexpr uint64_t kLinger = 2'000;        // milliseconds
+constexpr uint64_t kHandshake = 10'000;    // milliseconds that a client has to agree on TLS
+constexpr size_t kRecord = 16 << 10;       // bytes, the most that TLS has in one
+constexpr size_t kMostSealed = 256 << 10;  // bytes that TLS has ready at a time
 constexpr size_t kMostLingered = 64 << 20;  // bytes that are thrown away
 constexpr uint64_t kUntaken = 30'000;      // so long a client may take nothing of what is sent to it
 constexpr int kVanished = 60;              // seconds of silence after which the system asks whether the client is there
@@ -64,6 +69,12 @@ void Connection::Output::clear() {
     size = 0;
 }
 
+void Connection::Output::join_text() {
+    pieces.clear();
+    if (!text.empty()) pieces.push_back({nullptr, 0, text.size(), nullptr});
+    size = text.size();
+}
+
 Connection::Connection(IoLoop& loop, Port& port) : loop_(loop), port_(port) {}
 
 Connection::~Connection() = default;
@@ -72,6 +83,8 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
     std::shared_ptr<Connection> connection;
     try {
         connection = std::make_shared<Connection>(loop, port);
+        // A Unix socket has the file system's permissions, and nobody who could listen in.
+        if (auto tls = is_unix ? nullptr : port.tls(); tls != nullptr) connection->tls_ = std::make_unique<TlsChannel>(std::move(tls));
         loop.add(connection.get());
     } catch (const std::bad_alloc&) {
         ::close(socket);
@@ -87,7 +100,7 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
     port.count_connections(1);
     self.stream()->data = &self;
     self.self_ = connection;
-    self.last_heard_ = self.now();
+    self.opened_ = self.last_heard_ = self.now();
     if ((is_unix ? uv_pipe_open(&self.handle_.pipe, socket) : uv_tcp_open(&self.handle_.tcp, socket)) != 0) {
         ::close(socket);
         self.close();
@@ -97,6 +110,7 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
         uv_tcp_nodelay(&self.handle_.tcp, 1);  // answers are written whole: nothing is gained by waiting for more
         watch_for_silence(socket);
     }
+    if (self.tls_ != nullptr) self.tls_peer_ = self.peer();
     self.pause_reading(false);
 }
 
@@ -107,7 +121,9 @@ std::string Connection::peer() const {
     if (handle_.tcp.type != UV_TCP || uv_tcp_getpeername(&handle_.tcp, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
     if (address.ss_family == AF_INET) uv_ip4_name(reinterpret_cast<const sockaddr_in*>(&address), text, sizeof text);
     if (address.ss_family == AF_INET6) uv_ip6_name(reinterpret_cast<const sockaddr_in6*>(&address), text, sizeof text);
-    return text;
+    // An IPv4 client of a socket for both is known by its own address.
+    const std::string_view shown(text);
+    return std::string(shown.starts_with("::ffff:") && shown.find('.') != shown.npos ? shown.substr(7) : shown);
 }
 
 void Connection::pause_reading(bool pause) {
@@ -133,13 +149,78 @@ void Connection::on_read(ssize_t size, const uv_buf_t* buffer) {
     if (size == 0) return;
     if (size > 0) {
         last_heard_ = now();
-        if (!closing_) on_bytes(reinterpret_cast<const uint8_t*>(buffer->base), static_cast<size_t>(size));
-        else if ((lingered_ += static_cast<size_t>(size)) > kMostLingered) close();
+        const auto* const data = reinterpret_cast<const uint8_t*>(buffer->base);
+        if (tls_ == nullptr) take(data, static_cast<size_t>(size));
+        else on_wire(data, static_cast<size_t>(size));
         return;
     }
     pause_reading(true);
-    if (size != UV_EOF || lingering_ || session_ == nullptr) close();
+    if (size != UV_EOF) close();
+    else on_end();
+}
+
+// The client sends nothing more.
+void Connection::on_end() {
+    if (lingering_ || session_ == nullptr) close();
     else if (!closing_) session_->on_end();
+}
+
+void Connection::take(const uint8_t* data, size_t size) {
+    if (!closing_) on_bytes(data, size);
+    else if ((lingered_ += size) > kMostLingered) close();
+}
+
+void Connection::on_wire(const uint8_t* data, size_t size) {
+    tls_->put(data, size);
+    uint8_t* const plain = loop_.plain_buffer();
+    while (!closed_) {
+        const size_t said = tls_->read(plain, IoLoop::kReadSize, wire_.text);
+        if (said == 0) break;
+        take(plain, said);
+    }
+    if (closed_) return;
+    if (tls_->failed()) {
+        port_.tls_failed(tls_peer_, tls_->why());
+        // A client that was not let in is told why.
+        if (session_ == nullptr) close_when_sent(true);
+        else close();
+        return;
+    }
+    flush();
+    if (tls_->ended() && !closed_) {
+        pause_reading(true);
+        on_end();
+    }
+}
+
+// Has TLS make of what is to be sent as much as the system is given at once.
+void Connection::seal() {
+    // A record's worth: a session's pieces are often smaller, and each record costs.
+    thread_local std::array<uint8_t, kRecord> record;
+    if (tls_->ready() && !out_.empty()) {
+        out_.buffers(buffers_, sealed_);
+        auto piece = buffers_.begin();
+        size_t used = 0;  // of the piece
+        while (piece != buffers_.end() && wire_.text.size() < kMostSealed && !tls_->failed()) {
+            size_t filled = 0;
+            while (filled < kRecord && piece != buffers_.end()) {
+                const size_t part = std::min(kRecord - filled, piece->len - used);
+                std::memcpy(record.data() + filled, piece->base + used, part);
+                filled += part;
+                used += part;
+                if (used == piece->len) ++piece, used = 0;
+            }
+            if (filled == 0) break;
+            tls_->write(record.data(), filled, wire_.text);
+            sealed_ += filled;
+        }
+        if (sealed_ == out_.size) {
+            out_.clear();
+            sealed_ = 0;
+        }
+    }
+    if (closing_ && out_.empty() && !tls_->end_said()) tls_->end(wire_.text);
+    wire_.join_text();
 }
 
 void Connection::on_bytes(const uint8_t* data, size_t size) {
@@ -159,27 +240,30 @@ void Connection::flush() {
     if (sending_ || closed_) return;
     const std::shared_ptr<Connection> alive = self_;
     while (true) {
-        if (session_ != nullptr) session_->fill();
+        // With TLS only once all it had was sealed: the pieces of what is sealed go together.
+        if (session_ != nullptr && sealed_ == 0) session_->fill();
         if (closed_ || sending_) return;  // the session may have flushed meanwhile
-        if (out_.empty()) break;
-        out_.buffers(buffers_, 0);
+        if (tls_ != nullptr) seal();
+        Output& out = tls_ == nullptr ? out_ : wire_;
+        if (out.empty()) break;
+        out.buffers(buffers_, 0);
         const auto count = static_cast<unsigned>(std::min(buffers_.size(), kMostBuffers));
         const int sent = uv_try_write(stream(), buffers_.data(), count);
         if (sent < 0 && sent != UV_EAGAIN) {
             close();
             return;
         }
-        if (sent < 0 || static_cast<size_t>(sent) < out_.size) {
-            send_rest(sent < 0 ? 0 : static_cast<size_t>(sent));
+        if (sent < 0 || static_cast<size_t>(sent) < out.size) {
+            send_rest(out, sent < 0 ? 0 : static_cast<size_t>(sent));
             return;
         }
-        out_.clear();
+        out.clear();
     }
     if (closing_) end_output();
 }
 
-void Connection::send_rest(size_t sent) {
-    std::swap(out_, in_system_);
+void Connection::send_rest(Output& out, size_t sent) {
+    std::swap(out, in_system_);
     in_system_.buffers(buffers_, sent);
     write_.data = this;
     sending_ = true;
@@ -232,6 +316,10 @@ void Connection::tick() {
         return;
     }
     const uint64_t silent = now() - last_heard_;
+    if (tls_ != nullptr && !tls_->ready() && now() - opened_ > kHandshake) {
+        close();
+        return;
+    }
     if (lingering_ && now() - linger_since_ > kLinger) close();
     if (closing()) return;
     if (session_ != nullptr) session_->tick(silent);
@@ -247,6 +335,7 @@ void Connection::close() {
     uv_close(reinterpret_cast<uv_handle_t*>(stream()), [](uv_handle_t* handle) {
         auto* const self = static_cast<Connection*>(handle->data);
         self->out_.clear();
+        self->wire_.clear();
         self->in_system_.clear();
         const std::shared_ptr<Connection> last = std::move(self->self_);
     });

@@ -13,6 +13,7 @@
 
 #include "io_loop.hpp"
 #include "session.hpp"
+#include "tls.hpp"
 
 namespace ovms::net {
 
@@ -40,7 +41,7 @@ public:
     void add(std::string_view bytes) { out_.append(bytes); }
     void add(const uint8_t* data, size_t size, std::shared_ptr<const void> holder) { out_.append(data, size, std::move(holder)); }
     // How many bytes wait to be given to the system.
-    size_t unsent() const { return out_.size; }
+    size_t unsent() const { return out_.size - sealed_ + wire_.size; }
     // Whether the client has yet to take what the system was given.
     bool sending() const { return sending_; }
     // Sends what was added, and what the session then adds, as far as the client takes it.
@@ -70,7 +71,7 @@ public:
     // The port takes no more calls.
     void drain();
     // Whether nothing is under way: no call, and nothing to send.
-    bool idle() const { return !sending_ && out_.empty() && (session_ == nullptr || !session_->busy()); }
+    bool idle() const { return !sending_ && unsent() == 0 && (session_ == nullptr || !session_->busy()); }
 
     // Whether its client has got any answer so far.
     bool answered_any() const { return session_ != nullptr && session_->answered_any(); }
@@ -96,11 +97,17 @@ private:
         void append(const uint8_t* data, size_t size, std::shared_ptr<const void> holder);
         void buffers(std::vector<uv_buf_t>& out, size_t skip) const;
         void clear();
+        // Makes all of text one piece.
+        void join_text();
     };
 
     void on_read(ssize_t size, const uv_buf_t* buffer);
     void on_bytes(const uint8_t* data, size_t size);
-    void send_rest(size_t sent);
+    void on_wire(const uint8_t* data, size_t size);
+    void take(const uint8_t* data, size_t size);
+    void on_end();
+    void seal();
+    void send_rest(Output& out, size_t sent);
     void end_output();
     uint64_t now() { return uv_now(loop_.uv()); }
     uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&handle_); }
@@ -114,11 +121,16 @@ private:
     std::shared_ptr<Connection> self_;  // until the handle is closed
     std::unique_ptr<Session> session_;  // from the first bytes on
     std::vector<uint8_t> first_;        // bytes that do not yet say which protocol it is
-    Output out_;                        // not yet given to the system
+    std::unique_ptr<TlsChannel> tls_;   // null: bytes go as they are
+    Output out_;                        // not yet given to the system, nor to TLS, but for its first sealed_ bytes
+    size_t sealed_ = 0;
+    Output wire_;                       // with TLS: what it made of them
     Output in_system_;                  // what the system could not take at once, and reads while sending_
     std::vector<uv_buf_t> buffers_;
     uv_write_t write_{};
     uv_shutdown_t shutdown_{};
+    std::string tls_peer_;  // with TLS: who it was, for when it has gone
+    uint64_t opened_ = 0;
     uint64_t last_heard_ = 0;  // milliseconds of the loop's clock
     uint64_t last_taken_ = 0;  // when the client last took something of in_system_
     uint64_t linger_since_ = 0;

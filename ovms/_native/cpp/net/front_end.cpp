@@ -34,6 +34,14 @@ size_t FrontEnd::add_rest(const RestSettings& settings) {
     return ports_.size() - 1;
 }
 
+std::string FrontEnd::set_tls(size_t number, const TlsIdentity& identity) {
+    Port& port = *ports_.at(number);
+    std::string why;
+    auto tls = TlsContext::make(identity, port.protocols(), why);
+    if (tls != nullptr) port.set_tls(std::move(tls));
+    return why;
+}
+
 void FrontEnd::listen(size_t port, int socket, bool is_unix) {
     Port* const which = ports_.at(port).get();
     auto accepted = [this, which, is_unix](int client) {
@@ -41,6 +49,7 @@ void FrontEnd::listen(size_t port, int socket, bool is_unix) {
         loop.post([&loop, which, client, is_unix] { Connection::adopt(loop, *which, client, is_unix); });
     };
     auto trouble = [this](std::string text) { cold_.push({nullptr, false, std::move(text)}); };
+    which->on_trouble = trouble;
     auto listener = std::make_unique<Listener>(socket, std::move(accepted), std::move(trouble));
     which->listeners.push_back(listener.get());
     listeners_.push_back(std::move(listener));

@@ -32,6 +32,10 @@ public:
     // One that speaks REST.
     size_t add_rest(const RestSettings& settings);
 
+    // TLS for a port's connections from now on. Returns what is wrong with the identity, if anything. From any
+    // thread.
+    std::string set_tls(size_t port, const TlsIdentity& identity);
+
     // Has a port accept connections from a socket that listens, which is the front end's from now on.
     void listen(size_t port, int socket, bool is_unix);
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "call_port.hpp"
 
@@ -28,6 +29,7 @@ public:
 
     std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) override;
     uint64_t patience() const override { return 20'000; }
+    std::vector<std::string> protocols() const override { return {"h2"}; }
     std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) override;
 
     const GrpcSettings settings;

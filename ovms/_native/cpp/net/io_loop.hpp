@@ -40,6 +40,11 @@ public:
     // The rest is for its own thread.
     uv_loop_t* uv() { return &loop_; }
     uint8_t* read_buffer() { return read_buffer_.get(); }
+    // For what TLS makes of that; as large.
+    uint8_t* plain_buffer() {
+        if (plain_buffer_ == nullptr) plain_buffer_ = std::make_unique_for_overwrite<uint8_t[]>(kReadSize);
+        return plain_buffer_.get();
+    }
     void add(Connection* connection) { connections_.insert(connection); }
     void remove(Connection* connection) { connections_.erase(connection); }
     const std::unordered_set<Connection*>& connections() const { return connections_; }
@@ -63,6 +68,7 @@ private:
     uv_tcp_t first_{};
     std::thread thread_;
     std::unique_ptr<uint8_t[]> read_buffer_;
+    std::unique_ptr<uint8_t[]> plain_buffer_;
     std::unordered_set<Connection*> connections_;
     Metrics metrics_;
     std::map<DeadlineKey, std::function<void()>> deadlines_;

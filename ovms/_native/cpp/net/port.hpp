@@ -2,13 +2,18 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "session.hpp"
+#include "tls.hpp"
 
 namespace ovms::net {
 
@@ -31,6 +36,17 @@ public:
     // Whether clients that were let in last, when the port closes, are answered before their connections are.
     virtual bool answers_the_last() const { return false; }
 
+    // What its connections may carry, for TLS's ALPN; best first.
+    virtual std::vector<std::string> protocols() const = 0;
+
+    // TLS for the connections that come from now on; null: none. From any thread. Those of a Unix socket have none.
+    void set_tls(std::shared_ptr<const TlsContext> tls);
+    std::shared_ptr<const TlsContext> tls();
+
+    // A client could not be understood, or was not let in. Tells it to on_trouble, though not more often than it can be read.
+    void tls_failed(const std::string& peer, const std::string& why);
+    std::function<void(std::string)> on_trouble;  // set before the first connection; from any thread
+
     // Once true, new calls are refused.
     bool draining() const { return draining_.load(std::memory_order_relaxed); }
     void drain() { draining_.store(true, std::memory_order_relaxed); }
@@ -43,6 +59,10 @@ public:
 private:
     std::atomic<bool> draining_{false};
     std::atomic<int> connections_{0};
+    std::mutex mutex_;  // of what follows: for new connections, not for calls
+    std::shared_ptr<const TlsContext> tls_;
+    uint64_t failed_ = 0;  // handshakes that were not told of
+    std::chrono::steady_clock::time_point told_{};
 };
 
 }  // namespace ovms::net

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "call_port.hpp"
 
@@ -30,6 +32,7 @@ public:
     std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) override;
     std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) override;
     uint64_t patience() const override { return 75'000; }  // longer than load balancers keep a connection: a minute
+    std::vector<std::string> protocols() const override { return {"h2", "http/1.1"}; }
     uint64_t time_to_take(size_t bytes) const override;
     bool answers_the_last() const override { return true; }
 
