@@ -39,12 +39,13 @@ USER 0
 # Debian's names, which Ubuntu's packages have or provide.
 # hadolint ignore=DL3008,SC2046
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libnghttp2-14 libssl3 libstdc++6 libuv1 zlib1g \
+    && apt-get install -y --no-install-recommends ca-certificates libnghttp2-14 libssl3 libstdc++6 libuv1 zlib1g \
         $(command -v python3 > /dev/null || echo python3) \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log \
     && groupadd --gid 5000 ovms \
     && useradd --uid 5000 --gid 5000 --no-create-home --home-dir /var/lib/ovms --shell /usr/sbin/nologin ovms \
-    && install -d -o 5000 -g 5000 /var/lib/ovms /var/lib/ovms/models /models
+    && install -d /models \
+    && install -d -o 5000 -g 5000 /var/lib/ovms /var/lib/ovms/models
 COPY --from=builder /opt/venv /opt/venv
 COPY deploy/image/entrypoint.sh /opt/ovms/
 COPY deploy/image/start_server.sh /ie-serving-py/

@@ -183,6 +183,7 @@ PLACE_OPTIONS: Final = tuple(
     in (
         *("port", "grpc_bind_address", "grpc_socket_path"),
         *("rest_port", "rest_bind_address", "metrics_port", "metrics_bind_address"),
+        *(option.name for option in TLS_OPTIONS),
     )
 )
 """Where a server listens for who asks whether it is ready."""

@@ -39,7 +39,7 @@ class Here:
         line = line.replace("$PWD", str(self.folder))
         line = re.sub(r"-p (\d+):", lambda found: f"-p 127.0.0.1:{self.port(found[1])}:", line)
         line = re.sub(r"localhost:(\d+)", lambda found: f"127.0.0.1:{self.port(found[1])}", line)
-        line = re.sub(r"(--name|docker exec|docker stop -t \d+) ovms", rf"\1 {NAME}", line)
+        line = re.sub(r"(--name|docker exec|docker rm|docker stop -t \d+) ovms", rf"\1 {NAME}", line)
         program, *words = shlex.split(line)
         return ["podman" if program == "docker" else program, *words]
 
@@ -63,7 +63,7 @@ def started(podman: Podman, here: Here, line: str) -> Container:
 
 
 def test_from_nothing_to_an_answer(podman: Podman, image: str, here: Here) -> None:
-    make, build, run, ready, curl, stop = lines_of("From nothing to an answer")
+    make, build, run, ready, curl, stop, remove = lines_of("From nothing to an answer")
     assert make == "make install docker_build"  # the image is made by the second, the tests' environment by the first
     python, script, folder = shlex.split(build)
     assert (python, folder) == (".venv/bin/python", "models")
@@ -76,6 +76,7 @@ def test_from_nothing_to_an_answer(podman: Podman, image: str, here: Here) -> No
     assert "landmarks" in told
     podman(*stopped)
     assert podman("inspect", "--format", "{{.State.ExitCode}}", NAME).stdout.strip() == "0"
+    podman(*here.words(remove)[1:])
 
 
 def test_hardened(podman: Podman, image: str, face: zoo.RealModel, here: Here) -> None:

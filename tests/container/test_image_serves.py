@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from containers import Container, Podman, client_of, open_to_all, running
-from ovms_client import Client
+from containers import IMAGE, Container, Podman, client_of, open_to_all, running, until
+from ovms_client import Client, NotFound
 
 from tests.models import zoo
 
@@ -79,18 +79,35 @@ def test_options_by_environment_alone(podman: Podman, face: zoo.RealModel) -> No
 
 
 def test_a_configuration_file(podman: Podman, face: zoo.RealModel, tmp_path: Path) -> None:
-    model = {"name": "face", "base_path": "/models/face", "plugin_config": json.loads(EXACT[1])}
-    (tmp_path / "models.json").write_text(json.dumps({"model_config_list": [{"config": model}]}))
-    open_to_all(tmp_path)
+    """Checked, served, and read again at SIGHUP, though nothing polls."""
+
+    def write(*names: str) -> None:
+        models = [{"name": name, "base_path": "/models/face", "plugin_config": json.loads(EXACT[1])} for name in names]
+        (tmp_path / "models.json").write_text(json.dumps({"model_config_list": [{"config": one} for one in models]}))
+        open_to_all(tmp_path)
+
+    write("face")
+    file = ("--config_path", "/config/models.json")
     options = ("-v", f"{tmp_path}:/config:ro", *volume(face))
-    with running(podman, "--config_path", "/config/models.json", options=options) as container:
+    assert podman("run", "--rm", *options, IMAGE, "check", *file).stdout == "model face: versions [1] ok\n"
+    with running(podman, *file, options=("-e", "OVMS_FILE_SYSTEM_POLL_WAIT_SECONDS=0", *options)) as container:
         container.wait_until_serving()
         finds_the_face(container, face)
-    checked = podman("run", "--rm", *options, "ovms:test", "check", "--config_path", "/config/models.json")
-    assert checked.stdout == "model face: versions [1] ok\n"
+        write("face", "another")
+        podman("kill", "--signal", "HUP", container.id)
+        with client_of(container) as client:
+            until(lambda: available(client, "another"), container.log)
+            face.check(client.predict("another", dict(face.inputs)))
+
+
+def available(client: Client, model: str) -> bool:
+    try:
+        return [version.state for version in client.status(model)] == ["AVAILABLE"]
+    except NotFound:
+        return False
 
 
 def test_a_mistake_ends_it_with_one_line(podman: Podman) -> None:
-    done = podman("run", "--rm", "ovms:test", "--model_name", "m", check=False)
+    done = podman("run", "--rm", IMAGE, "--model_name", "m", check=False)
     assert done.returncode == 2
     assert done.stderr == "error: the following arguments are required: --model_path (see 'ovms model --help')\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from server_under_test import PATIENCE, ROOT, clean_environment, free_port, serving, starting
 
+from tests.certificates import Authority
 from tests.models import synthetic
 
 
@@ -58,3 +59,28 @@ def test_a_server_that_becomes_ready_meanwhile(tmp_path: Path) -> None:
         server.wait_until_ready()
         assert asking.communicate(timeout=PATIENCE)[0] == f"ready: grpc://127.0.0.1:{port}\n"
         assert asking.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def null(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic.null_model(tmp_path_factory.mktemp("null"))
+
+
+@pytest.mark.parametrize("mutual", [False, True], ids=["server", "mutual"])
+def test_a_server_with_tls(null: Path, tmp_path: Path, mutual: bool) -> None:
+    """Neither its address nor its authority is one that the certificate makes known."""
+    authority = Authority()
+    issued = authority.issue()
+    (tmp_path / "both.pem").write_bytes(issued.certificate + issued.key)
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    rest = free_port()
+    tls = ["--tls_cert_file", str(tmp_path / "both.pem")]
+    tls += ["--tls_client_ca_file", str(tmp_path / "ca.pem")] if mutual else []
+    with serving(null, "--rest_port", str(rest), "--grpc_bind_address", "::", *tls) as server:
+        assert ready("--port", str(server.port), *tls) == (0, f"ready: grpcs://127.0.0.1:{server.port}")
+        assert ready("--rest_port", str(rest), *tls) == (0, f"ready: https://127.0.0.1:{rest}")
+        code, line = ready("--port", str(server.port))
+        assert (code, "does not answer" in line) == (1, True)
+        (tmp_path / "other.pem").write_bytes(authority.issue().certificate)
+        code, line = ready("--port", str(server.port), "--tls_cert_file", str(tmp_path / "other.pem"))
+        assert (code, "CERTIFICATE_VERIFY_FAILED" in line or "alert" in line) == (1, True), line

@@ -12,6 +12,7 @@ from ovms.ready import check
 from ovms.ready.ask import place_of
 from ovms.ready.processes import running_servers, server_arguments
 
+TLS = {"tls_cert_file": "/c"}
 PYTHON = "/opt/venv/bin/python"
 
 
@@ -45,6 +46,11 @@ def places(folder: Path, **environment: str) -> list[str]:
         ({"metrics_port": 3, "metrics_bind_address": "::1"}, "http://[::1]:3"),
         ({"port": 0, "grpc_socket_path": "/s"}, "unix:/s"),
         ({"grpc_socket_path": "/s"}, "grpc://127.0.0.1:9000"),
+        ({**TLS}, "grpcs://127.0.0.1:9000"),
+        ({**TLS, "rest_port": 2}, "https://127.0.0.1:2"),
+        ({**TLS, "rest_port": 2, "metrics_port": 3, "tls_ports": ("grpc", "rest")}, "http://127.0.0.1:3"),
+        ({**TLS, "rest_port": 2, "tls_ports": ("rest",)}, "grpc://127.0.0.1:9000"),
+        ({**TLS, "grpc_socket_path": "/s"}, "unix:/s"),
     ],
 )
 def test_where_a_server_is_asked(options: dict[str, object], place: str) -> None:
