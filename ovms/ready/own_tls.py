@@ -56,6 +56,6 @@ class OwnTls:
 
 def _name(certificate: "ssl._PeerCertRetDictType") -> str:
     """One that the certificate is for."""
-    places = certificate.get("subjectAltName", ())
+    places: Any = certificate.get("subjectAltName", ())
     names = [str(value) for kind, value in places if kind in ("DNS", "IP Address")]
     return names[0].replace("*", "ready") if names else "localhost"
