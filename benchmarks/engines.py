@@ -37,7 +37,7 @@ than this inference, and a stream that is pinned moves the caller to its process
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
 * **ovms, native, no metrics**: the same as the first with `--no_metrics`.
 * **ovms, native, API key**: the same with `--api_keys_file` and a hundred keys, one of which comes with each call.
-* **ovms, native, TLS** and **ovms, grpcio, TLS**: both with `--tls_cert_file`; TLS 1.3 and AES-GCM, as h2load prefers it.
+* **ovms, native, TLS** and **ovms, grpcio, TLS**: with `--tls_cert_file`; TLS 1.3, as h2load prefers it.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
 * **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
   threads.
@@ -215,8 +215,8 @@ def _contestants(
         servers[NATIVE] = ServerProcess(OURS, serving, *NATIVE_GRPC)
         if size == NULL:
             servers[KEYED] = KeyedServer(root, serving)
-        servers[TLS] = TlsServer(root, serving, *NATIVE_GRPC)
             servers[UNCOUNTED] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics")
+        servers[TLS] = TlsServer(root, serving, *NATIVE_GRPC)
     servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
     servers[GRPCIO_TLS] = TlsServer(root, serving, "--grpc_engine", "grpcio")
     servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
