@@ -128,8 +128,6 @@ class Server:
 
         ServingError if nothing can be served and nothing could change that.
         """
-        if self._tls is not None:
-            self._tls.start()
         if self._monitoring is not None:
             self._monitoring.start()
             logger.info("Metrics and health are told on port %d", self._monitoring.port)
@@ -148,6 +146,8 @@ class Server:
             self._make_front_ends()
             for front_end in self._front_ends.values():
                 front_end.start()
+        if self._tls is not None:  # whose ports are all there now
+            self._tls.start()
         # The lines that scripts wait for: from here on predictions are answered. gRPC's is the last of them.
         names = [model.name for model in self._models.models()]
         for protocol, front_end in reversed(self._front_ends.items()):

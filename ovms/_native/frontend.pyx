@@ -13,7 +13,7 @@ from libcpp.vector cimport vector
 
 from ovms._native.libfrontend cimport (
     HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, ApiKey, CFrontEnd, ColdCall as CColdCall, ColdEvent,
-    GateSettings, GrpcSettings, Histogram, Refused, RestSettings, Series, TlsIdentity, all_held_bytes, histogram_count,
+    GateSettings, GrpcSettings, Histogram, Refused, RestSettings, Series, TlsIdentity, tls_trouble, all_held_bytes, histogram_count,
     limit_held_bytes, series_calls, series_is_rest,
 )
 from ovms._native.libserving cimport deadline_after, seconds_left
@@ -325,6 +325,15 @@ cdef tuple _histogram(const Histogram& histogram):
 def histogram_bounds():
     """Seconds below which the durations of each bucket lie, but the last one's, which has no bound."""
     return [2.0 ** (HISTOGRAM_FIRST_BIT + i) / 1e9 for i in range(HISTOGRAM_BUCKETS - 1)]
+
+
+def check_tls(bytes certificates not None, bytes key not None, bytes client_authorities=b""):
+    """ValueError with what is wrong unless FrontEnd.set_tls would take these."""
+    cdef TlsIdentity identity
+    identity.certificates, identity.key, identity.client_authorities = certificates, key, client_authorities
+    cdef string why = tls_trouble(identity)
+    if why.size():
+        raise ValueError(why.decode("utf-8", "replace"))
 
 
 def limit_bytes(size_t most):

@@ -133,6 +133,8 @@ cdef extern from "net/tls.hpp" namespace "ovms::net" nogil:
         string key
         string client_authorities
 
+    cdef string tls_trouble(const TlsIdentity&) except +
+
 
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
     cdef cppclass CFrontEnd "ovms::net::FrontEnd":

@@ -83,16 +83,19 @@ class Tls:
             self._wrong = ""
             if identity == self._identity:
                 return
-            self._identity, self._context = identity, context
             for apply in self._users:
                 apply(identity)
+            self._identity, self._context = identity, context
         logger.info("TLS: new connections get the new certificate of %s", self._config.cert_file)
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._poll_seconds):
             # A file that was wrong may have been half of a change.
-            if self._wrong or self._look() != self._signs:
-                self.look_now()
+            try:
+                if self._wrong or self._look() != self._signs:
+                    self.look_now()
+            except Exception:  # noqa: PERF203, the looks go on
+                logger.exception("Unexpected error while looking at the certificate")
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         return [_sign(path) for path in self._config.files.values()]
@@ -128,8 +131,24 @@ def read(config: TlsConfig) -> tuple[Identity, ssl.SSLContext]:
         context = _context(config)
         if content == {option: _bytes(option, path) for option, path in config.files.items()}:
             break  # else they were changed meanwhile, and the two may not go together
-    certificates = content["tls_cert_file"]
-    return Identity(certificates, content["tls_key_file"], content.get("tls_client_ca_file", b"")), context
+    else:
+        raise ServingError(Code.UNAVAILABLE, f"{_named(config)} change all the time")
+    authorities = content.get("tls_client_ca_file", b"")
+    identity = Identity(content["tls_cert_file"], content["tls_key_file"], authorities)
+    _check(identity, config)
+    return identity, context
+
+
+def _check(identity: Identity, config: TlsConfig) -> None:
+    """Refuse what Python's reader takes and the native one does not, on whichever engine it comes to be used."""
+    try:
+        from ovms._native.frontend import check_tls
+    except ImportError:  # there are no native ports, then
+        return
+    try:
+        check_tls(identity.certificates, identity.key, identity.client_authorities)
+    except ValueError as error:
+        raise ServingError(Code.FAILED_PRECONDITION, f"{', '.join(config.files.values())}: {error}") from None
 
 
 def _context(config: TlsConfig) -> ssl.SSLContext:

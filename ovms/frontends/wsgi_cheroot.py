@@ -9,6 +9,7 @@ import logging
 import math
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ IDLE_SECONDS: Final = 75.0
 
 AT_ONCE_SECONDS: Final = 0.001
 """How long a thread that has nothing else to do waits for the connection's next request."""
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client has to agree on TLS."""
 
 LOOK_SECONDS: Final = 1.0
 """Pause between looks for connections that were idle for too long."""
@@ -131,7 +135,7 @@ class CherootServer:
                         self._selector.unregister(key.fileobj)
                     self._work(key.data)
                 elif key.fileobj is not self._waked:
-                    self._accept(key.fileobj)
+                    self._accept_safely(key.fileobj)
             if time.monotonic() >= next_look:
                 self._close_idle(time.monotonic() - IDLE_SECONDS)
                 next_look = time.monotonic() + LOOK_SECONDS
@@ -141,6 +145,12 @@ class CherootServer:
             listening.close()
         self._close_idle(time.monotonic())
         self._selector.close()
+
+    def _accept_safely(self, listening: Any) -> None:
+        try:
+            self._accept(listening)
+        except Exception:  # the port goes on, whatever it was
+            logger.exception("Unexpected error while connections were accepted")
 
     def _accept(self, listening: Any) -> None:
         """Take every connection that waits."""
@@ -174,10 +184,16 @@ class CherootServer:
 
     def _keep(self, connection: Connection) -> None:
         """Wait for a connection's next request."""
-        connection.idle_since = time.monotonic()
+        # Who does not come to the end of TLS's handshake has less time.
+        connection.idle_since = (
+            connection.opened - IDLE_SECONDS + HANDSHAKE_SECONDS if connection.shaking else time.monotonic()
+        )
         try:
-            if connection.rfile.has_data():
+            if not connection.shaking and connection.rfile.has_data():
                 self._work(connection)
+                return
+            if connection.rfile.ended:
+                self._close(connection)
                 return
         except OSError:  # the client has left
             self._close(connection)
@@ -215,20 +231,28 @@ class CherootServer:
         self._workers.submit(self._answer, connection)
 
     def _answer(self, connection: Connection) -> None:
-        open_still = False
+        open_still, first = False, connection.shaking
         try:
+            # A client that has said no more than TLS needs takes no thread.
+            shaken = connection.shake_hands()
+            if not shaken or (first and not connection.rfile.has_data(AT_ONCE_SECONDS)):
+                open_still = not connection.rfile.ended
+                return
             while open_still := connection.communicate():
                 # PERF: a client that asks again at once is not worth two changes of threads.
                 if len(self._busy) > self._threads or not connection.rfile.has_data(AT_ONCE_SECONDS):
                     break
+        except ssl.SSLError as error:  # of the handshake
+            self._handshakes.tell(connection.remote_addr, error)
+            open_still = False
         except OSError:  # the client has left
             open_still = False
         except Exception:
             logger.exception("Unexpected error on a REST connection")
             open_still = False
         finally:
-            if error := connection.rfile.tls_error:
-                self._handshakes.tell(connection.remote_addr, error)
+            if failed := connection.rfile.tls_error:
+                self._handshakes.tell(connection.remote_addr, failed)
             if not open_still:
                 connection.finish()
             with self._guard:

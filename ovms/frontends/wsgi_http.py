@@ -4,6 +4,7 @@ import contextlib
 import email.utils
 import re
 import socket
+import ssl
 import time
 from http import HTTPStatus
 from typing import Any, Final
@@ -195,6 +196,9 @@ class Connection(cheroot.HTTPConnection):
         self._seconds = seconds
         super().__init__(server, sock, self._stream)
         self.remote_addr, self.remote_port = address[:2]
+        self.shaking = isinstance(sock, ssl.SSLSocket)
+        """Whether TLS's handshake is not known to be done."""
+        self.opened = time.monotonic()
 
     def _stream(self, sock: socket.socket, mode: str, size: int) -> Reader | Writer:
         return Reader(sock) if mode == "rb" else Writer(sock, self._seconds)
@@ -208,6 +212,17 @@ class Connection(cheroot.HTTPConnection):
         finally:
             self.in_headers = False
 
+    def shake_hands(self) -> bool:
+        """Go on with TLS's handshake as far as the client has; False if it is not done yet. OSError if it failed."""
+        if self.shaking:
+            self.socket.settimeout(0)
+            try:
+                self.socket.do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return False
+            self.shaking = False
+        return True
+
     def stop_reading(self) -> None:
         """Have a request whose headers have not come end as if the client had left."""
         if self.in_headers:
@@ -219,6 +234,7 @@ class Connection(cheroot.HTTPConnection):
 
     def finish(self) -> None:
         """Close the connection, once the client has had time to read the last answer if it still sends."""
+        self._say_end()
         if self.linger:
             self._shut(socket.SHUT_WR)
             until = time.monotonic() + LINGER_SECONDS
@@ -232,7 +248,15 @@ class Connection(cheroot.HTTPConnection):
 
     def close_now(self) -> None:
         """Close a connection that has nothing under way."""
+        self._say_end()
         self.socket.close()
+
+    def _say_end(self) -> None:
+        """With TLS: that nothing follows, without waiting for the client to say so, too."""
+        if isinstance(self.socket, ssl.SSLSocket) and not self.shaking:
+            with contextlib.suppress(OSError, ValueError):
+                self.socket.settimeout(0)
+                self.socket.unwrap()
 
     def _shut(self, how: int) -> None:
         with contextlib.suppress(OSError):  # the client was faster

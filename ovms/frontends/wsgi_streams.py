@@ -14,6 +14,9 @@ from ovms.api.rest_errors import Refusal
 SLOWEST: Final = 1 << 20
 """Bytes that give their sender, or their receiver, another second."""
 
+PIECE: Final = 1 << 16
+"""Bytes that TLS is given at a time."""
+
 LONGEST_LINE: Final = 4096
 """Bytes of a line between chunks."""
 
@@ -34,6 +37,8 @@ class _Incoming(io.RawIOBase):
         """Seconds that the first bytes of another one are waited for."""
         self.tls_error: ssl.SSLError | None = None
         """Why nothing more can be read."""
+        self.ended = False
+        """The client sends nothing more."""
 
     def readable(self) -> bool:
         return True
@@ -51,10 +56,11 @@ class _Incoming(io.RawIOBase):
                 raise
             return None
         except ssl.SSLError as error:  # for cheroot the client has left
-            self.tls_error = error
+            self.tls_error, self.ended = error, True
             return 0
         if self.deadline is not None:
             self.deadline += received / SLOWEST
+        self.ended = not received
         return received
 
 
@@ -75,6 +81,11 @@ class Reader(io.BufferedReader):
     def tls_error(self) -> ssl.SSLError | None:
         """What is wrong with the client's TLS, which ends what can be read."""
         return self._incoming.tls_error
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client is known to send nothing more."""
+        return self._incoming.ended
 
     def allow(self, seconds: float) -> None:
         """A request begins: it has so long to arrive, and the longer the larger it is. TimeoutError afterwards."""
@@ -97,9 +108,22 @@ class Writer:
 
     def write(self, data: bytes) -> None:
         """Send all of it."""
-        self._socket.settimeout(self._seconds + len(data) / SLOWEST)
+        seconds = self._seconds + len(data) / SLOWEST
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._write_tls(data, time.monotonic() + seconds)
+            return
+        self._socket.settimeout(seconds)
+        self._socket.sendall(data)
+
+    def _write_tls(self, data: bytes, deadline: float) -> None:
+        """As ``sendall``, whose time limit begins again with each record of TLS."""
+        left = memoryview(data)
         try:
-            self._socket.sendall(data)
+            while left:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                left = left[self._socket.send(left[:PIECE]) :]
+        except TimeoutError:  # with other words than a socket's own, by which cheroot knows one
+            raise TimeoutError("timed out") from None
         except ssl.SSLError as error:
             raise BrokenPipeError(errno.EPIPE, str(error)) from None
 

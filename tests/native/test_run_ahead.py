@@ -3,6 +3,7 @@
 A model is known to be one after 16 runs of an infer request.
 """
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.alone
 
 Serve = Callable[..., _native.Model]
 KNOWN = 20
+SECONDS = 5
 ROWS = 300_000  # a run of these takes some milliseconds
 
 
@@ -139,3 +141,44 @@ def test_runs_that_fail_among_those_that_wait(
         for done in [*calls, threads.submit(fail), threads.submit(fail), threads.submit(hurry)]:
             done.result()
     assert model.in_use == 0
+
+
+@pytest.mark.parametrize("nireq", [1, 2])
+def test_deadlines_that_pass_as_the_turn_comes(
+    serve: Serve, registry: _native.Registry, tmp_path: Path, nireq: int
+) -> None:
+    """Who is answered gets the own answer."""
+    model = serve(slow(2, tmp_path), nireq=nireq)
+    run = known(registry, 2)
+    until = time.monotonic() + SECONDS
+
+    def client(number: int) -> int:
+        chance, answered = random.Random(number), 0
+        while time.monotonic() < until:
+            value = float(chance.randrange(1 << 20))
+            answer, error = outcome(_native.predict, registry, data(value), chance.uniform(0.5, 3.5) * run)
+            if error is None:
+                np.testing.assert_array_equal(outputs(answer)["y"], np.full((1, 10), value, np.float32))
+                answered += 1
+            else:
+                assert error.code is Code.DEADLINE_EXCEEDED, error.message
+        return answered
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(done.result() for done in [threads.submit(client, number) for number in range(4)])
+    assert model.in_use == 0
+
+
+def test_other_devices_get_no_more_infer_requests_than_asked_for(
+    serve: Serve, registry: _native.Registry, tmp_path: Path
+) -> None:
+    """A device that batches would wait for those that do not run."""
+    options = {"device": "BATCH:CPU(4)", "nireq": 4, "config": {"AUTO_BATCH_TIMEOUT": "100"}}
+    serve(slow(2, tmp_path), **options)
+    for _ in range(4 * KNOWN):
+        _native.predict(registry, data())
+    with ThreadPoolExecutor(8) as threads:
+        began = time.perf_counter()
+        for done in [threads.submit(_native.predict, registry, data()) for _ in range(80)]:
+            done.result()
+    assert time.perf_counter() - began < 4  # twenty batches, of which no more than a few wait to be filled

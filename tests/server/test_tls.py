@@ -337,6 +337,11 @@ def test_peers_that_do_not_speak_tls(null: Path, files: Files, engine: str) -> N
                     pass
             assert json.loads(ask(port, files.context())) == ROW_ANSWER
         server.wait_for_line("TLS: no connection with 127.0.0.1: http request")
+        assert ask(port, files.context())
+        for _ in range(5):  # gone before TLS has begun
+            with socket.create_connection(("127.0.0.1", port)) as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert json.loads(ask(port, files.context())) == ROW_ANSWER
 
 
 def test_a_handshake_does_not_take_for_ever(null: Path, files: Files) -> None:
@@ -363,6 +368,60 @@ def still_open(peer: socket.socket) -> bool:
         return True
     except ConnectionError:
         return False
+
+
+def trusted(certificate: bytes) -> bytes:
+    """A form of PEM that Python reads and the native front end does not."""
+    return certificate.replace(b"BEGIN CERTIFICATE", b"BEGIN TRUSTED CERTIFICATE").replace(
+        b"END CERTIFICATE", b"END TRUSTED CERTIFICATE"
+    )
+
+
+@pytest.mark.parametrize("engine", GRPC_ENGINES)
+def test_authorities_that_not_every_engine_reads(null: Path, files: Files, engine: str) -> None:
+    """Neither the server ends nor the looks at the files."""
+    client = files.credentials(files.authority.issue("a client"))
+    with serving(null, "--grpc_engine", engine, *files.mutual, FILE_SYSTEM_POLL_WAIT_SECONDS="0.1") as server:
+        (files.folder / "ca.pem").write_bytes(trusted(files.authority.certificate))
+        server.wait_for_line("ERROR - The new certificate is not used, the last one stays: .*authorities")
+        server.signal(signal.SIGHUP)
+        with Client(server.address, credentials=client) as mine:
+            np.testing.assert_array_equal(mine.predict("null", {"x": X})["y"], X + 1)
+        (files.folder / "ca.pem").write_bytes(Authority("another").certificate)
+        server.wait_for_line("TLS: new connections get the new certificate")
+        with Client(server.address, credentials=client, timeout=3) as mine, pytest.raises(Unavailable):
+            mine.predict("null", {"x": X})
+
+
+def test_connections_that_only_shook_hands_take_no_threads(null: Path, files: Files) -> None:
+    with rest_serving(null, "cheroot", "--rest_workers", "2", *files.options) as (server, port):
+        context = files.context()
+        ask(port, context)
+        threads = len(list(Path(f"/proc/{server.process.pid}/task").iterdir()))
+        idle = [
+            context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
+            for _ in range(30)
+        ]
+        began = time.monotonic()
+        assert json.loads(ask(port, context)) == ROW_ANSWER
+        assert time.monotonic() - began < 5
+        assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) <= threads + 4
+        idle[0].sendall(b"GET /v1/models/null HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: idle[0].recv(4096), b""))
+        assert b"AVAILABLE" in answer
+        for connection in idle:
+            connection.close()
+
+
+@pytest.mark.parametrize("engine", REST_ENGINES)
+def test_the_end_is_said(null: Path, files: Files, engine: str) -> None:
+    """By close_notify: a client can tell an answer that is whole from one that was cut."""
+    with rest_serving(null, engine, *files.options) as (_, port):
+        plain = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        with files.context().wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as connection:
+            connection.sendall(b"GET /v1/models/null HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert b"AVAILABLE" in answer
 
 
 def wrong_setups(files: Files) -> dict[str, tuple[tuple[str, ...], int, str]]:

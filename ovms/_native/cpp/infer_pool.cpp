@@ -16,10 +16,10 @@ Lease::~Lease() {
     if (slot_ != nullptr) pool_->give_back(slot_);
 }
 
-void InferPool::fill(size_t nireq, const std::function<std::unique_ptr<InferSlot>()>& make) {
+void InferPool::fill(size_t nireq, bool ahead, const std::function<std::unique_ptr<InferSlot>()>& make) {
     nireq_ = nireq;
     runs_.set_most(nireq);
-    const size_t all = nireq + std::min(nireq, kMostSpares);
+    const size_t all = nireq + (ahead ? std::min(nireq, kMostSpares) : 0);
     slots_.reserve(all);
     free_.reserve(nireq);
     free_spares_.reserve(all - nireq);
@@ -51,7 +51,7 @@ size_t InferPool::waiting() const {
 
 // A slot to get ready while as many run as may; null if there is none now.
 InferSlot* InferPool::spare() {
-    if (free_spares_.empty() || !long_runs_.load(std::memory_order_relaxed) || turns_ || waiting() >= max_queue_) return nullptr;
+    if (free_spares_.empty() || !long_runs() || turns_ || !waiting_.empty() || waiting() >= max_queue_) return nullptr;
     InferSlot* const slot = free_spares_.back();
     free_spares_.pop_back();
     if (slot->runs < kRunsToKnow) {
@@ -98,6 +98,7 @@ Lease InferPool::lease_quick(Clock::duration longest) {
     // Whoever has the slots is about to give one back: to wait for that is cheaper than to give the call to another thread,
     // which would have to wait for it as well; and calls once given away would keep the slots from those that follow.
     Waiter waiter;
+    waiter.quick = true;
     waiting_.push_back(&waiter);
     if (!waiter.ready.wait_for(lock, 2 * longest, [&] { return waiter.slot != nullptr; })) {
         waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &waiter));
@@ -113,7 +114,7 @@ void InferPool::give_back(InferSlot* slot) {
         long_runs_.store(usual_run_ >= kLongRun, std::memory_order_relaxed);
     }
     // Where runs have become short, no spare is needed.
-    const bool retired = slot->spare && !long_runs_.load(std::memory_order_relaxed);
+    const bool retired = slot->spare && (!long_runs() || (!waiting_.empty() && waiting_.front()->quick));
     if (waiting_.empty() || retired) {
         (slot->spare ? free_spares_ : free_).push_back(slot);
         return;

@@ -42,8 +42,8 @@ private:
 
 class InferPool {
 public:
-    // Makes slots for so many runs at once, and some to get ready meanwhile. Throws what make throws.
-    void fill(size_t nireq, const std::function<std::unique_ptr<InferSlot>()>& make);
+    // Makes slots for so many runs at once; ahead: and some to get ready meanwhile. Throws what make throws.
+    void fill(size_t nireq, bool ahead, const std::function<std::unique_ptr<InferSlot>()>& make);
     void clear();  // only when nothing is leased and nothing will be
     size_t nireq() const { return nireq_; }
 
@@ -66,8 +66,11 @@ public:
     // Where runs that take long wait for their turn.
     RunQueue& runs() { return runs_; }
 
+    // Whether runs are known to take long. They go through runs() then.
+    bool long_runs() const { return long_runs_.load(std::memory_order_relaxed); }
+
     // How many leases there may be now.
-    size_t most_leases() const { return nireq_ + (long_runs_.load(std::memory_order_relaxed) ? slots_.size() - nireq_ : 0); }
+    size_t most_leases() const { return nireq_ + (long_runs() ? slots_.size() - nireq_ : 0); }
 
 private:
     friend class Lease;
@@ -75,6 +78,7 @@ private:
     struct Waiter {  // lives on the waiting thread's stack
         std::condition_variable ready;
         InferSlot* slot = nullptr;
+        bool quick = false;  // it would not wait for its turn
     };
 
     void give_back(InferSlot* slot);

@@ -76,26 +76,33 @@ std::vector<int64_t> example_of(const TensorSpec& spec, const ov::PartialShape& 
     return sizes;
 }
 
-// graph: of a compiled model of dynamic shapes.
-void fill_pool(ov::CompiledModel& compiled, size_t inputs, const LoadOptions& options, DynamicGraph* graph,
-               InferPool& pool) {
-    const uint32_t nireq =
-        options.nireq != 0 ? options.nireq : std::max(1u, compiled.get_property(ov::optimal_number_of_infer_requests));
-    pool.set_max_queue(options.max_queue);
-    pool.fill(nireq, [&] {
-        auto slot = std::make_unique<InferSlot>();
-        fill_slot(compiled, inputs, 0, *slot);
-        slot->graph = graph;
-        return slot;
-    });
-}
-
 uint32_t streams_of(const ov::CompiledModel& compiled) {
     try {
         return static_cast<uint32_t>(std::max(0, static_cast<int32_t>(compiled.get_property(ov::num_streams))));
     } catch (const std::exception&) {
         return 0;  // not every device has them
     }
+}
+
+// Whether more infer requests than run at a time are of use: on streams of the CPU's own. Without a stream a run is its
+// caller's, and would make that one run others'; a device that batches binds infer requests to batches, of which spare ones
+// would leave some half empty.
+bool gets_ready_ahead(const ov::CompiledModel& compiled, const LoadOptions& options) {
+    return options.device == "CPU" && streams_of(compiled) > 0;
+}
+
+// graph: of a compiled model of dynamic shapes.
+void fill_pool(ov::CompiledModel& compiled, size_t inputs, const LoadOptions& options, DynamicGraph* graph,
+               InferPool& pool) {
+    const uint32_t nireq =
+        options.nireq != 0 ? options.nireq : std::max(1u, compiled.get_property(ov::optimal_number_of_infer_requests));
+    pool.set_max_queue(options.max_queue);
+    pool.fill(nireq, gets_ready_ahead(compiled, options), [&] {
+        auto slot = std::make_unique<InferSlot>();
+        fill_slot(compiled, inputs, 0, *slot);
+        slot->graph = graph;
+        return slot;
+    });
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ Status in_turn(const Model& model, InferPool& pool, const Caller& caller, InferS
 
 Status infer(const Model& model, InferPool& pool, const Caller& caller, InferSlot& slot) {
     try {
-        if (slot.spare || slot.usual_run >= kLongRun) {
+        if (pool.long_runs() || slot.spare || slot.usual_run >= kLongRun) {
             if (Status status = in_turn(model, pool, caller, slot); !status.ok()) return status;
         } else {
             slot.began = ticks_now();

@@ -42,6 +42,9 @@ RunQueue::Outcome RunQueue::run(InferSlot& slot, Deadline deadline, const std::a
             turn.state = State::kNone;
             return Outcome::kLate;
         }
+        // A run that has begun is waited for, whatever the deadline: request.wait() would be too early as long as the thread
+        // that begins it has not called start_async.
+        turn.changed.wait(lock, decided);
         const State state = turn.state;
         if (state == State::kRefused) return Clock::now() >= deadline ? Outcome::kLate : Outcome::kLeft;
         if (state == State::kFailed) std::rethrow_exception(std::exchange(turn.error, nullptr));

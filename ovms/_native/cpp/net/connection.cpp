@@ -172,6 +172,10 @@ void Connection::take(const uint8_t* data, size_t size) {
 }
 
 void Connection::on_wire(const uint8_t* data, size_t size) {
+    if (tls_->failed()) {  // it was told, and may take its time to hear of it
+        if ((lingered_ += size) > kMostLingered) close();
+        return;
+    }
     tls_->put(data, size);
     uint8_t* const plain = loop_.plain_buffer();
     while (!closed_) {
@@ -199,6 +203,10 @@ void Connection::seal() {
     // A record's worth: a session's pieces are often smaller, and each record costs.
     thread_local std::array<uint8_t, kRecord> record;
     if (tls_->ready() && !out_.empty()) {
+        if (sealed_ == 0) {
+            whole_ = out_.size;
+            sent_at_ = now();
+        }
         out_.buffers(buffers_, sealed_);
         auto piece = buffers_.begin();
         size_t used = 0;  // of the piece
@@ -220,7 +228,6 @@ void Connection::seal() {
             sealed_ = 0;
         }
     }
-    if (closing_ && out_.empty() && !tls_->end_said()) tls_->end(wire_.text);
     wire_.join_text();
 }
 
@@ -246,7 +253,11 @@ void Connection::flush() {
         if (closed_ || sending_) return;  // the session may have flushed meanwhile
         if (tls_ != nullptr) seal();
         Output& out = tls_ == nullptr ? out_ : wire_;
-        if (out.empty()) break;
+        if (out.empty()) {
+            if (tls_ == nullptr || !closing_ || tls_->end_said()) break;
+            tls_->end(wire_.text);
+            continue;
+        }
         out.buffers(buffers_, 0);
         const auto count = static_cast<unsigned>(std::min(buffers_.size(), kMostBuffers));
         const int sent = uv_try_write(stream(), buffers_.data(), count);
@@ -268,7 +279,8 @@ void Connection::send_rest(Output& out, size_t sent) {
     in_system_.buffers(buffers_, sent);
     write_.data = this;
     sending_ = true;
-    last_taken_ = sent_at_ = now();
+    last_taken_ = now();
+    if (whole_ == 0) sent_at_ = last_taken_;
     const auto done = [](uv_write_t* write, int status) {
         auto* const self = static_cast<Connection*>(write->data);
         self->sending_ = false;
@@ -312,7 +324,7 @@ void Connection::tick() {
             queued_ = queued;
             last_taken_ = now();
         }
-        const uint64_t allowed = port_.time_to_take(in_system_.size);
+        const uint64_t allowed = port_.time_to_take(std::max(whole_, in_system_.size));
         if (allowed == 0 ? now() - last_taken_ > kUntaken : now() - sent_at_ > allowed) close();
         return;
     }

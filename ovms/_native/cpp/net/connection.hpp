@@ -137,7 +137,8 @@ private:
     uint64_t last_heard_ = 0;  // milliseconds of the loop's clock
     uint64_t last_taken_ = 0;  // when the client last took something of in_system_
     uint64_t linger_since_ = 0;
-    uint64_t sent_at_ = 0;     // when in_system_ was given to the system
+    uint64_t sent_at_ = 0;     // when in_system_ was given to the system; with TLS the first of whole_
+    size_t whole_ = 0;         // with TLS: bytes of which in_system_ is a part
     size_t lingered_ = 0;  // bytes that came after the end
     size_t queued_ = 0;        // as last seen, of in_system_
     bool sending_ = false;

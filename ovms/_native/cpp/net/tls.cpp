@@ -97,6 +97,12 @@ std::shared_ptr<const TlsContext> TlsContext::make(const TlsIdentity& identity, 
     return why.empty() ? made : nullptr;
 }
 
+std::string tls_trouble(const TlsIdentity& identity) {
+    std::string why;
+    TlsContext::make(identity, {}, why);
+    return why;
+}
+
 int TlsContext::choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* offered,
                                 unsigned int offered_size, void* self) {
     for (const std::string& protocol : static_cast<TlsContext*>(self)->protocols_)

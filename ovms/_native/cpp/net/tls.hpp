@@ -41,6 +41,9 @@ private:
     std::vector<std::string> protocols_;
 };
 
+// What is wrong with an identity; empty: nothing is.
+std::string tls_trouble(const TlsIdentity& identity);
+
 // One connection's, between the socket's bytes and the session's. Bytes of the socket are read from and written to memory
 // of the caller's, so nothing is copied but by the cipher. std::bad_alloc if there is no memory for it.
 class TlsChannel {
