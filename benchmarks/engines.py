@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import numpy as np
 
 from benchmarks import engine_targets as targets
 from benchmarks import load, messages, models, native, plots
-from benchmarks.engine_targets import GRPC_CPP, GRPCIO, KEYED, NATIVE, PROTOTYPE, UNCOUNTED, Measured
+from benchmarks.engine_targets import GRPC_CPP, GRPCIO, GRPCIO_TLS, KEYED, NATIVE, PROTOTYPE, TLS, UNCOUNTED, Measured
 from benchmarks.load import H2Load, Shape
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
@@ -23,6 +24,7 @@ from benchmarks.process import NIREQ, OURS, ROOT, STRAIGHTFORWARD, WORKERS, Nati
 from benchmarks.report import Plot, Section, Table, microseconds, times
 from benchmarks.rest import STRAIGHTFORWARD_REST, RestServer
 from benchmarks.rounds import Contestant, Result, closed, paced, running
+from tests.certificates import Authority
 
 TEXT = """
 One model that adds 1 to its input, served by all of these over gRPC, loaded by h2load in turn in every round. h2load
@@ -35,6 +37,7 @@ than this inference, and a stream that is pinned moves the caller to its process
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
 * **ovms, native, no metrics**: the same as the first with `--no_metrics`.
 * **ovms, native, API key**: the same with `--api_keys_file` and a hundred keys, one of which comes with each call.
+* **ovms, native, TLS** and **ovms, grpcio, TLS**: with `--tls_cert_file`; TLS 1.3, as h2load prefers it.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
 * **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
   threads.
@@ -105,6 +108,19 @@ class KeyedServer(ServerProcess):
         lines = [f"key-{number} predict {secrets.token_urlsafe(24)}" for number in range(KEYS - 1)]
         path.write_text("\n".join([f"mine predict {KEY}", *lines, ""]))
         super().__init__(OURS, serving, *NATIVE_GRPC, "--api_keys_file", str(path))
+
+
+class TlsServer(ServerProcess):
+    """An ovms with TLS."""
+
+    def __init__(self, folder: Path, serving: Serving, *more: str) -> None:
+        """``folder`` gets the certificate and its key."""
+        issuer = Authority()
+        issued = issuer.issue()
+        path = folder / "server.pem"
+        path.write_bytes(issued.certificate + issued.key)
+        super().__init__(OURS, serving, "--tls_cert_file", str(path), *more)
+        self.credentials = grpc.ssl_channel_credentials(issuer.certificate)
 
 
 def run(pace: Pace, quick: bool, peers: Mapping[str, Path]) -> Section:
@@ -200,7 +216,9 @@ def _contestants(
         if size == NULL:
             servers[KEYED] = KeyedServer(root, serving)
             servers[UNCOUNTED] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics")
+        servers[TLS] = TlsServer(root, serving, *NATIVE_GRPC)
     servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
+    servers[GRPCIO_TLS] = TlsServer(root, serving, "--grpc_engine", "grpcio")
     servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
     if GRPC_CPP in programs:
         options = ("--model_name", size.name, "--nireq", str(NIREQ))

@@ -3,6 +3,7 @@
 import importlib.metadata
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from ovms.config.assemble import cpu_extension, server_config, the_model
 from ovms.config.command_line import EXIT_USAGE, make_parser, options_of
 from ovms.config.environment import SERIALIZATION_FUNCTIONS, seen_variables, serialization, unknown_variables
 from ovms.config.file import read_config
+from ovms.config.implied import with_command
 from ovms.config.options import MODEL_NAME, MODEL_OPTIONS, MODEL_PATH
 from ovms.config.settings import Settings
 from ovms.core.harness import describe
@@ -23,12 +25,15 @@ from ovms.errors import ConfigError, ServingError
 
 EXIT_FATAL = 1
 EXIT_INTERRUPTED = 130
+EXIT_SIGNALLED = 128
 
 logger = logging.getLogger(__name__)
 
 
 def run() -> NoReturn:
     """What the ``ovms`` and ``ie_serving`` commands call: ``main`` with the process's own arguments."""
+    if os.getpid() == 1:  # in a container: the kernel drops signals that its first process has no handler for
+        signal.signal(signal.SIGTERM, _terminate)
     code = main(sys.argv[1:])
     if any(_holds_up_exit(thread) for thread in threading.enumerate()):
         # An ordinary exit would wait for a request or a load that was cut off. All is said: nothing gets lost.
@@ -37,6 +42,11 @@ def run() -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    """What a signal does to a process as long as nothing is served."""
+    sys.exit(EXIT_SIGNALLED + number)
 
 
 def _holds_up_exit(thread: threading.Thread) -> bool:
@@ -50,12 +60,17 @@ def main(argv: Sequence[str]) -> int:
     called = Path(sys.argv[0]).name
     program = called if called in ("ovms", "ie_serving") else "ovms"
     try:
-        arguments = vars(make_parser(program, _versions(), os.environ).parse_args(argv))
+        words = with_command(argv, os.environ)
+        arguments = vars(make_parser(program, _versions(), os.environ).parse_args(words))
         settings = Settings(options_of(arguments["command"]), arguments, os.environ)
         checks_file = arguments["command"] == "check" and _checks_a_file(settings, arguments["usage_error"])
     except SystemExit as leaving:  # --help, --version, or usage that was complained about
         return leaving.code if isinstance(leaving.code, int) else EXIT_USAGE
+    except ConfigError as error:
+        return _fatal(error.message)
     try:
+        if arguments["command"] == "ready":
+            return _ready(settings, os.environ)
         _start_logging(settings, os.environ)
         if arguments["command"] == "check":
             return _check(settings, checks_file)
@@ -122,6 +137,13 @@ def _check(settings: Settings, checks_file: bool) -> int:
     else:
         check.models([the_model(settings, check.warning)])
     return EXIT_FATAL if check.errors else 0
+
+
+def _ready(settings: Settings, environment: Mapping[str, str]) -> int:
+    from ovms.ready import check_ready
+
+    print(f"ready: {check_ready(settings, environment)}")
+    return 0
 
 
 def _start_logging(settings: Settings, environment: Mapping[str, str]) -> None:

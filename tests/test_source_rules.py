@@ -16,6 +16,7 @@ LONGEST = {".py": 400, ".pyx": 400, ".pxd": 400, ".cpp": 500, ".hpp": 500}  # li
 ALLOWED = {
     "errors": set(),
     "logs": {"errors"},
+    "cgroups": set(),
     "protos": set(),
     "core": {"errors"},
     "config": {"core", "errors"},
@@ -23,9 +24,9 @@ ALLOWED = {
     "access": {"errors"},
     "_native": {"errors"},
     "storage": {"core", "config", "errors"},
-    "runtime": {"core", "config", "errors", "_native"},
+    "runtime": {"core", "config", "errors", "cgroups", "_native"},
     "api": {"core", "config", "errors", "protos", "metrics", "access"},
-    "frontends": {"core", "config", "errors", "protos", "metrics", "access", "api", "_native"},
+    "frontends": {"core", "config", "errors", "cgroups", "protos", "metrics", "access", "api", "_native"},
     "server": {
         "access",
         "core",
@@ -43,7 +44,8 @@ ALLOWED = {
     },
     "model_set": {"core", "config", "errors", "api", "storage"},
     "check": {"core", "config", "errors", "storage", "runtime"},
-    "cli": {"core", "config", "errors", "logs", "server", "check"},
+    "ready": {"config", "errors"},
+    "cli": {"core", "config", "errors", "logs", "server", "check", "ready"},
     "__main__": {"cli"},
     "__init__": set(),
 }

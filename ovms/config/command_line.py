@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 from ovms.config.environment import variable_of
 from ovms.config.options import MODEL_NAME, MODEL_OPTIONS, MODEL_PATH, Option
 from ovms.config.scalars import as_text, explain
-from ovms.config.server_options import CHECK_OPTIONS, CONFIG_PATH, SERVER_OPTIONS
+from ovms.config.server_options import CHECK_OPTIONS, CONFIG_PATH, READY_OPTIONS, SERVER_OPTIONS
 from ovms.errors import ConfigError
 
 EXIT_USAGE: Final = 2
@@ -42,6 +42,8 @@ environment:
   SERIALIZATION_FUNCTION  _prepare_output_as_AppendArrayToTensorProto returns outputs as
                           typed lists, which is slower; anything else as raw bytes
 
+Without a command, ovms serves what --config_path, or --model_name and --model_path, name.
+
 exit status: 0 stopped on request, 1 the server could not start or go on, 2 wrong usage"""
 
 MODEL: Final = (MODEL_NAME, MODEL_PATH, *MODEL_OPTIONS)
@@ -52,6 +54,11 @@ COMMANDS: Final[Mapping[str, tuple[str, tuple[tuple[str, tuple[Option, ...]], ..
     "check": (
         "say what is wrong with a file or a model, without serving it",
         (("what to check", (CONFIG_PATH, *CHECK_OPTIONS)), ("a model", MODEL)),
+        (),
+    ),
+    "ready": (
+        "say whether the server that runs here is ready",
+        (("where to ask, if not the only server", READY_OPTIONS),),
         (),
     ),
 }

@@ -7,7 +7,7 @@ from typing import Final
 
 from ovms.config.options import MODEL_NAME, MODEL_OPTIONS, MODEL_PATH, Option
 from ovms.config.secret import masked
-from ovms.config.server_options import CHECK_OPTIONS, CONFIG_PATH, LOG_LEVELS, SERVER_OPTIONS
+from ovms.config.server_options import CHECK_OPTIONS, CONFIG_PATH, LOG_LEVELS, READY_OPTIONS, SERVER_OPTIONS
 from ovms.config.values import Serialization
 
 PREFIX: Final = "OVMS_"
@@ -15,7 +15,10 @@ PREFIX: Final = "OVMS_"
 ALL_OPTIONS: Final = tuple(
     {
         option.name: option
-        for option in (MODEL_NAME, MODEL_PATH, CONFIG_PATH, *MODEL_OPTIONS, *SERVER_OPTIONS, *CHECK_OPTIONS)
+        for option in (
+            *(MODEL_NAME, MODEL_PATH, CONFIG_PATH),
+            *(*MODEL_OPTIONS, *SERVER_OPTIONS, *CHECK_OPTIONS, *READY_OPTIONS),
+        )
     }.values()
 )
 """Every option of every command, once."""

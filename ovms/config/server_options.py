@@ -198,3 +198,20 @@ CHECK_OPTIONS: Final = (
     CPU_EXTENSION,
     *LOG_OPTIONS,
 )
+
+PLACE_OPTIONS: Final = tuple(
+    option
+    for option in SERVER_OPTIONS
+    if option.name
+    in (
+        *("port", "grpc_bind_address", "grpc_socket_path"),
+        *("rest_port", "rest_bind_address", "metrics_port", "metrics_bind_address"),
+        *(option.name for option in TLS_OPTIONS),
+    )
+)
+"""Where a server listens for who asks whether it is ready."""
+
+READY_OPTIONS: Final = (
+    Option("wait_seconds", seconds, "how long to wait for the server to become ready (default 0)", "S", 0.0),
+    *PLACE_OPTIONS,
+)

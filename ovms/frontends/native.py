@@ -2,17 +2,16 @@
 
 import functools
 import logging
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ovms._native import Registry
 from ovms.access.gate import Gate
 from ovms.access.key_file import KeyFile
+from ovms.cgroups import usable_memory
 from ovms.config import RestConfig, ServerConfig
 from ovms.errors import Code, ServingError, clean
 from ovms.frontends.admission import ADMIN_CALLS, OPEN_CALLS, admit_judged
@@ -81,7 +80,7 @@ class NativeFrontEnd:
             raise ServingError(
                 Code.FAILED_PRECONDITION, f"{option}: this installation has no native front end: {error}"
             ) from None
-        frontend.limit_bytes(int(_memory() * MEMORY_SHARE))
+        frontend.limit_bytes(int(usable_memory() * MEMORY_SHARE))
         self._native = frontend.FrontEnd(registry, io_threads=io_threads, threads=MOST_COMPUTING)
         self._workers = WorkerThreads(COLD_THREADS, MOST_COLD_THREADS, name="cold")
         # By path, for calls that take long: health and status have to be told also while these keep all their threads.
@@ -299,17 +298,3 @@ class NativeRestPort(NativePort):
         self.refuse()
         time.sleep(REFUSAL_SECONDS)
         return super().stop(grace)
-
-
-def _memory() -> int:
-    """Bytes of memory that this process may use."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [_limit(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
-    return min([machine, *(limit for limit in limits if limit is not None)])
-
-
-def _limit(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # there is no such file, or it says "max"
-        return None

