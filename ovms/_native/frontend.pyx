@@ -156,7 +156,7 @@ cdef class FrontEnd:
         cdef ApiKey key
         for name, digest, scopes in keys:
             key.name = <string>name.encode()
-            if len(digest) != key.digest.size():
+            if <size_t>len(digest) != key.digest.size():
                 raise ValueError(f"digest: expected {key.digest.size()} bytes")
             memcpy(key.digest.data(), <const char*><bytes>digest, key.digest.size())
             key.scopes = scopes
