@@ -57,5 +57,5 @@ class OwnTls:
 def _name(certificate: "ssl._PeerCertRetDictType") -> str:
     """One that the certificate is for."""
     places = certificate.get("subjectAltName", ())
-    names = [str(value) for kind, value in places if kind in ("DNS", "IP Address")]
+    names = [str(place[1]) for place in places if place[0] in ("DNS", "IP Address")]
     return names[0].replace("*", "ready") if names else "localhost"
