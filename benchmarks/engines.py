@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -10,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import numpy as np
 
 from benchmarks import engine_targets as targets
 from benchmarks import load, messages, models, native, plots
-from benchmarks.engine_targets import GRPC_CPP, GRPCIO, NATIVE, PROTOTYPE, UNCOUNTED, Measured
+from benchmarks.engine_targets import GRPC_CPP, GRPCIO, GRPCIO_TLS, KEYED, NATIVE, PROTOTYPE, TLS, UNCOUNTED, Measured
 from benchmarks.load import H2Load, Shape
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
@@ -22,6 +24,7 @@ from benchmarks.process import NIREQ, OURS, ROOT, STRAIGHTFORWARD, WORKERS, Nati
 from benchmarks.report import Plot, Section, Table, microseconds, times
 from benchmarks.rest import STRAIGHTFORWARD_REST, RestServer
 from benchmarks.rounds import Contestant, Result, closed, paced, running
+from tests.certificates import Authority
 
 TEXT = """
 One model that adds 1 to its input, served by all of these over gRPC, loaded by h2load in turn in every round. h2load
@@ -33,6 +36,8 @@ than this inference, and a stream that is pinned moves the caller to its process
 
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
 * **ovms, native, no metrics**: the same as the first with `--no_metrics`.
+* **ovms, native, API key**: the same with `--api_keys_file` and a hundred keys, one of which comes with each call.
+* **ovms, native, TLS** and **ovms, grpcio, TLS**: with `--tls_cert_file`; TLS 1.3, as h2load prefers it.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
 * **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
   threads.
@@ -51,6 +56,9 @@ quickest quiet round. Memory is what the server has in RAM after the load.
 
 CONFIG = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"}
 CONFIG |= {"INFERENCE_PRECISION_HINT": "f32"}
+
+KEY = secrets.token_urlsafe(24)
+KEYS = 100
 
 NATIVE_GRPC = ("--grpc_engine", "native", "--io_threads", "1")
 NATIVE_REST = ("--rest_engine", "native", "--io_threads", "1")
@@ -86,6 +94,33 @@ class Size:
 NULL, IMAGE = Size("40 B", "null", (1, 10)), Size("602 kB", "image", messages.IMAGE_SHAPE)
 SIZES = (NULL, Size("4 kB", "page", (1, 1000)), IMAGE, Size("12 MB", "large", (1, 3, 1000, 1000)))
 QUICK_SIZES = (NULL, IMAGE)
+
+
+class KeyedServer(ServerProcess):
+    """An ovms that wants API keys."""
+
+    metadata = (("authorization", f"Bearer {KEY}"),)
+
+    def __init__(self, folder: Path, serving: Serving) -> None:
+        """``folder`` gets the file of keys."""
+        path = folder / "keys"
+        path.touch(0o600)
+        lines = [f"key-{number} predict {secrets.token_urlsafe(24)}" for number in range(KEYS - 1)]
+        path.write_text("\n".join([f"mine predict {KEY}", *lines, ""]))
+        super().__init__(OURS, serving, *NATIVE_GRPC, "--api_keys_file", str(path))
+
+
+class TlsServer(ServerProcess):
+    """An ovms with TLS."""
+
+    def __init__(self, folder: Path, serving: Serving, *more: str) -> None:
+        """``folder`` gets the certificate and its key."""
+        issuer = Authority()
+        issued = issuer.issue()
+        path = folder / "server.pem"
+        path.write_bytes(issued.certificate + issued.key)
+        super().__init__(OURS, serving, "--tls_cert_file", str(path), *more)
+        self.credentials = grpc.ssl_channel_credentials(issuer.certificate)
 
 
 def run(pace: Pace, quick: bool, peers: Mapping[str, Path]) -> Section:
@@ -179,8 +214,11 @@ def _contestants(
     if not lacks(*NATIVE_GRPC):
         servers[NATIVE] = ServerProcess(OURS, serving, *NATIVE_GRPC)
         if size == NULL:
+            servers[KEYED] = KeyedServer(root, serving)
             servers[UNCOUNTED] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics")
+        servers[TLS] = TlsServer(root, serving, *NATIVE_GRPC)
     servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
+    servers[GRPCIO_TLS] = TlsServer(root, serving, "--grpc_engine", "grpcio")
     servers["straightforward"] = ServerProcess(STRAIGHTFORWARD, serving)
     if GRPC_CPP in programs:
         options = ("--model_name", size.name, "--nireq", str(NIREQ))
@@ -191,7 +229,10 @@ def _contestants(
         servers[PROTOTYPE] = NativeServer(programs[PROTOTYPE], serving)
     request = messages.predict_request(size.name, array)
     client = H2Load.grpc(request)
-    contestants = {name: Contestant(server, request, array + 1, client) for name, server in servers.items()}
+    clients = {KEYED: H2Load.grpc(request, f"authorization: Bearer {KEY}")}
+    contestants = {
+        name: Contestant(server, request, array + 1, clients.get(name, client)) for name, server in servers.items()
+    }
     for name, python in peers.items():
         if not PEERS[name].missing(python):
             contestants[PEERS[name].title] = PEERS[name].contestant(python, serving, array, array + 1)

@@ -60,12 +60,13 @@ class H2Load:
         self._options = options
 
     @classmethod
-    def grpc(cls, message: bytes) -> "H2Load":
-        """Calls of a gRPC method."""
+    def grpc(cls, message: bytes, *headers: str) -> "H2Load":
+        """Calls of a gRPC method, with these headers besides its own."""
         # gRPC's frame: not compressed, the length, the message.
         body = b"\0" + len(message).to_bytes(4, "big") + message
         window = "30" if len(message) > 32_000 else "16"  # bits; the default window is 64 kB
-        return cls(body, "-w", window, "-W", window, "-H", "content-type: application/grpc", "-H", "te: trailers")
+        sent = ("content-type: application/grpc", "te: trailers", *headers)
+        return cls(body, "-w", window, "-W", window, *(word for header in sent for word in ("-H", header)))
 
     @classmethod
     def rest(cls, body: bytes) -> "H2Load":

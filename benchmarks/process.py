@@ -44,6 +44,10 @@ class ServerProcess:
     """One server of one model, as a context manager that returns at once."""
 
     path = PREDICT
+    metadata: tuple[tuple[str, str], ...] = ()
+    """What a real client's call brings."""
+    credentials: grpc.ChannelCredentials | None = None
+    """Of TLS, for a real client; None: there is none."""
 
     def __init__(self, module: str, serving: Serving, *more: str) -> None:
         """``more``: further arguments."""
@@ -59,7 +63,8 @@ class ServerProcess:
     @property
     def url(self) -> str:
         """Where predict requests go."""
-        return f"http://127.0.0.1:{self.port}{self.path}"
+        scheme = "http" if self.credentials is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}{self.path}"
 
     def __enter__(self) -> "ServerProcess":
         self._log = tempfile.TemporaryFile("w+")
@@ -95,8 +100,13 @@ class ServerProcess:
     def check(self, request: bytes, expected: np.ndarray) -> None:
         """One real client's call; RuntimeError unless the output ``y`` is as expected."""
         sizes = [("grpc.max_receive_message_length", LARGEST_MESSAGE)]
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}", sizes) as channel:
-            answer = channel.unary_unary(self.path)(request, timeout=30)
+        place = f"127.0.0.1:{self.port}"
+        with (
+            grpc.secure_channel(place, self.credentials, sizes)
+            if self.credentials is not None
+            else grpc.insecure_channel(place, sizes)
+        ) as channel:
+            answer = channel.unary_unary(self.path)(request, timeout=30, metadata=self.metadata)
         values = self.values(answer)
         if values.size != expected.size or not np.allclose(values, expected.ravel(), rtol=1e-3, atol=1e-3):
             raise RuntimeError(f"{self.module} gives a wrong answer")

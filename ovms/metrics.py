@@ -6,7 +6,7 @@ Names are those of C++ OVMS where the meaning is the same. https://prometheus.io
 import os
 import resource
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -71,6 +71,9 @@ class Snapshot:
     connections: Mapping[str, int] | None = None
     """By interface."""
 
+    refusals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By interface and reason."""
+
     request_bytes: int = 0
     """Of requests that arrive or wait."""
 
@@ -94,6 +97,9 @@ def _lines(now: Snapshot) -> Iterator[str]:
     if now.connections is not None:
         yield from _family("ovms_connections", "gauge", "Connections of clients.")
         yield from (_sample("ovms_connections", {"interface": name}, count) for name, count in now.connections.items())
+    yield from _family("ovms_refused_total", "counter", "Calls and connections that were not let in.")
+    for name, counts in now.refusals.items():
+        yield from (_sample("ovms_refused_total", {"interface": name, "reason": why}, n) for why, n in counts.items())
     yield from _family(
         "ovms_request_memory_bytes", "gauge", "Bytes of requests that arrive or wait; small ones do not count."
     )

@@ -7,9 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ovms import _native
+from ovms.access.gate import Gate
+from ovms.access.key_file import KeyFile
 from ovms.api.health import Health
 from ovms.api.reload import ReloadConfig
 from ovms.api.tfs import TensorFlowServing
@@ -26,6 +29,7 @@ from ovms.model_set import ModelSet
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
 from ovms.storage import Storages
+from ovms.storage.polling import PollLoop
 from ovms.storage.source import StorageSource
 
 if TYPE_CHECKING:  # it brings falcon, which a server without REST need not load
@@ -72,6 +76,11 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         """Build everything and take the port; ServingError if the configuration cannot work."""
         self._config = config
+        self._keys = KeyFile(config.api_keys_file) if config.api_keys_file is not None else None
+        self._gate = Gate(self._keys is not None, config.requests_per_second)
+        if self._keys is not None:
+            self._keys.connect(self._gate.set_keys)
+        self._key_looks = PollLoop([self._keys.look], config.poll_seconds) if self._keys is not None else None
         priority = LoadPriority()
         computing = threading.BoundedSemaphore(config.load_threads)  # whichever threads their loads are on
 
@@ -126,6 +135,8 @@ class Server:
             logger.info("Metrics and health are told on port %d", self._monitoring.port)
         for front_end in self._front_ends.values():
             front_end.start()
+        if self._key_looks is not None:
+            self._key_looks.start()
         self._models.start()
         # What is being copied at this moment gets the time of a few looks, not more.
         patience = time.monotonic() + PENDING_POLLS * max(self._config.poll_seconds, 1.0)
@@ -146,6 +157,8 @@ class Server:
         """Drain and unload within ``drain_seconds``; True if all came to its end, False if something still runs."""
         deadline = time.monotonic() + self._config.drain_seconds
         self._health.drain()
+        if self._key_looks is not None:
+            self._key_looks.stop(POLL_SECONDS)
         self._models.stop()
         if self._tls is not None:
             self._tls.stop()
@@ -159,7 +172,9 @@ class Server:
         return unloaded and drained
 
     def look_now(self) -> None:
-        """Have the configuration file, the repositories and the certificate looked at."""
+        """Have the configuration file, the repositories, the API keys and the certificate looked at."""
+        if self._key_looks is not None:
+            self._key_looks.wake(0)
         if self._tls is not None:
             self._tls.look_now()
         self._models.look_now()
@@ -173,7 +188,8 @@ class Server:
     def _make_grpc(self, reload: ReloadConfig) -> FrontEnd:
         cold = TensorFlowServing(self._registry, self._models)
         if self._grpc_engine == "grpcio":
-            return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer, self._tls_of("grpc"))
+            tls = self._tls_of("grpc")
+            return GrpcFrontEnd(self._config, self._registry, cold, reload, self._health.servicer, tls, self._gate)
         native = self._native_front_end("--grpc_engine")
         return native.add_grpc(self._config, self._registry, cold, reload, self._health.servicer, self._tls_of("grpc"))
 
@@ -184,16 +200,19 @@ class Server:
         if self._rest_engine == "native":
             native = self._native_front_end("--rest_engine")
             return native.add_rest(self._config.rest, calls, self._config.metrics, self._tls_of("rest"))
-        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls, tls=self._tls_of("rest"))
+        return WsgiFrontEnd(self._config.rest, self._rest_engine, calls, self._gate, tls=self._tls_of("rest"))
 
     def _make_monitoring(self) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd
 
-        port = RestConfig(self._config.metrics_port, self._config.metrics_bind_address, workers=MONITORING_WORKERS)
-        return WsgiFrontEnd(
-            port, "cheroot", self._rest_calls(ReloadConfig(self._models), self._metrics), monitoring=True,
-            tls=self._tls_of("metrics"),
-        )  # fmt: skip
+        port = RestConfig(
+            self._config.metrics_port,
+            self._config.metrics_bind_address,
+            workers=MONITORING_WORKERS,
+            max_connections=self._config.rest.max_connections,
+        )
+        calls = self._rest_calls(ReloadConfig(self._models), self._metrics)
+        return WsgiFrontEnd(port, "cheroot", calls, self._gate, monitoring=True, tls=self._tls_of("metrics"))
 
     def _tls_of(self, port: TlsPort) -> Tls | None:
         tls = self._config.tls
@@ -210,6 +229,8 @@ class Server:
         if self._native is None:
             io_threads = self._config.io_threads or min(self._cpus, MOST_IO_THREADS)
             self._native = NativeFrontEnd(self._registry, io_threads, option)
+            if self._gate.judges:
+                self._native.guard(self._gate, self._keys)
         return self._native
 
     def _snapshot(self) -> Snapshot:
@@ -224,7 +245,8 @@ class Server:
             ModelGauges(one.name, one.version, one.nireq, one.streams, one.in_use, waiting(one.name, one.version))
             for one in models
         ]
-        return self._native.snapshot(gauges) if self._native else Snapshot(models=gauges)
+        now = self._native.snapshot(gauges) if self._native else Snapshot(models=gauges)
+        return replace(now, refusals={**now.refusals, **self._gate.counts()})
 
     def _stop_front_ends(self, deadline: float) -> bool:
         """None may take requests while another waits for its own; False if some were cut off.

@@ -11,6 +11,7 @@ from . import calls
 from .channels import AsyncChannel
 from .connections import AsyncConnections
 from .errors import ServerError
+from .keys import bearer
 from .messages import ModelMetadata, VersionStatus
 from .rest_calls import RestCalls
 from .tensors import Array
@@ -29,14 +30,17 @@ class AsyncClient:
         timeout: float | None = calls.DEFAULT_TIMEOUT,
         max_message_bytes: int = calls.DEFAULT_MAX_MESSAGE_BYTES,
         credentials: grpc.ChannelCredentials | ssl.SSLContext | None = None,
+        api_key: str | None = None,
     ) -> None:
-        url = parse(address)
+        url, header = parse(address), bearer(api_key)
         self._calls: calls.Calls
         self._transport: AsyncChannel | AsyncConnections
         if url is None:
-            self._calls, self._transport = calls.GrpcCalls(), AsyncChannel(address, max_message_bytes, credentials)
+            self._calls = calls.GrpcCalls()
+            self._transport = AsyncChannel(address, max_message_bytes, credentials, header)
         else:
-            self._calls, self._transport = RestCalls(), AsyncConnections(url, max_message_bytes, credentials)
+            self._calls = RestCalls()
+            self._transport = AsyncConnections(url, max_message_bytes, credentials, header)
         self._timeout = timeout
 
     async def predict(

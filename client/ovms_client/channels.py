@@ -7,24 +7,29 @@ import grpc.aio  # type: ignore[import-untyped, unused-ignore]
 
 from .calls import METHODS, Call
 from .errors import ServerError, server_error
+from .keys import Header
 
 
 class Channel:
     """A channel whose calls block; threads may share it."""
 
-    def __init__(self, target: str, max_message_bytes: int, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(
+        self, target: str, max_message_bytes: int, credentials: grpc.ChannelCredentials | None, header: Header = ()
+    ) -> None:
+        """`header` goes with each call."""
         options = _options(max_message_bytes)
         if credentials is None:
             self._channel = grpc.insecure_channel(target, options)
         else:
             self._channel = grpc.secure_channel(target, credentials, options)
+        self._header = header
         # Without serializers a method takes and gives the bytes of a message.
         self._methods = {method: self._channel.unary_unary(method) for method in METHODS}
 
     def send(self, call: Call, seconds: float | None) -> bytes:
         """The reply to a call; raises ServerError."""
         try:
-            reply: bytes = self._methods[call.path](call.body, timeout=seconds)
+            reply: bytes = self._methods[call.path](call.body, timeout=seconds, metadata=self._header)
         except grpc.RpcError as error:
             raise _translate(error) from error
         return reply
@@ -36,18 +41,22 @@ class Channel:
 class AsyncChannel:
     """A channel whose calls are awaited; it belongs to the event loop in which it was made."""
 
-    def __init__(self, target: str, max_message_bytes: int, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(
+        self, target: str, max_message_bytes: int, credentials: grpc.ChannelCredentials | None, header: Header = ()
+    ) -> None:
+        """`header` goes with each call."""
         options = _options(max_message_bytes)
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(target, options)
         else:
             self._channel = grpc.aio.secure_channel(target, credentials, options)
+        self._header = header
         self._methods = {method: self._channel.unary_unary(method) for method in METHODS}
 
     async def send(self, call: Call, seconds: float | None) -> bytes:
         """The reply to a call; raises ServerError."""
         try:
-            reply: bytes = await self._methods[call.path](call.body, timeout=seconds)
+            reply: bytes = await self._methods[call.path](call.body, timeout=seconds, metadata=self._header)
         except grpc.RpcError as error:
             raise _translate(error) from error
         return reply

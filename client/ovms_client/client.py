@@ -11,6 +11,7 @@ from . import calls
 from .channels import Channel
 from .connections import Connections
 from .errors import ServerError
+from .keys import bearer
 from .messages import ModelMetadata, VersionStatus
 from .rest_calls import RestCalls
 from .tensors import Array
@@ -24,7 +25,8 @@ class Client:
 
     `address` is "host:port" or any other gRPC target, or "http://host:port" for the REST API, `timeout` the seconds a
     call may take (None: no limit), `max_message_bytes` the limit of one request or reply, `credentials` a
-    ``grpc.ChannelCredentials`` for TLS, or an ``ssl.SSLContext`` for an "https://" address.
+    ``grpc.ChannelCredentials`` for TLS, or an ``ssl.SSLContext`` for an "https://" address, `api_key` a key that goes
+    with each call, as "authorization: Bearer KEY".
 
     Every method takes a `timeout` of its own that replaces the client's. It raises a `ServerError` subclass when
     the call fails, and `DecodeError` when the reply is malformed.
@@ -37,14 +39,17 @@ class Client:
         timeout: float | None = calls.DEFAULT_TIMEOUT,
         max_message_bytes: int = calls.DEFAULT_MAX_MESSAGE_BYTES,
         credentials: grpc.ChannelCredentials | ssl.SSLContext | None = None,
+        api_key: str | None = None,
     ) -> None:
-        url = parse(address)
+        url, header = parse(address), bearer(api_key)
         self._calls: calls.Calls
         self._transport: Channel | Connections
         if url is None:
-            self._calls, self._transport = calls.GrpcCalls(), Channel(address, max_message_bytes, credentials)
+            self._calls = calls.GrpcCalls()
+            self._transport = Channel(address, max_message_bytes, credentials, header)
         else:
-            self._calls, self._transport = RestCalls(), Connections(url, max_message_bytes, credentials)
+            self._calls = RestCalls()
+            self._transport = Connections(url, max_message_bytes, credentials, header)
         self._timeout = timeout
 
     def predict(

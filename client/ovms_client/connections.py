@@ -14,6 +14,7 @@ from http import HTTPStatus
 
 from .calls import Call
 from .errors import Cancelled, DeadlineExceeded, ResourceExhausted, ServerError, Unavailable, server_error
+from .keys import Header
 from .url import Url
 
 _CODES = {
@@ -52,11 +53,13 @@ class Connections:
     byte was answered is then made once more, on a new connection.
     """
 
-    def __init__(self, url: Url, max_message_bytes: int, credentials: object) -> None:
+    def __init__(self, url: Url, max_message_bytes: int, credentials: object, header: Header = ()) -> None:
+        """`header` goes with each call."""
         if credentials is not None and not (url.tls and isinstance(credentials, ssl.SSLContext)):
             raise TypeError("REST takes an ssl.SSLContext as credentials, and an https:// address with it")
         self._url = url
         self._limit = max_message_bytes
+        self._header = dict(header)
         self._context = (credentials or ssl.create_default_context()) if url.tls else None
         self._lock = threading.Lock()
         self._idle: list[http.client.HTTPConnection] = []
@@ -138,9 +141,10 @@ class Connections:
         sock = connection.sock  # the connection forgets it when the server says that it closes
         left = _left(deadline)
         sock.settimeout(left)
-        headers = {} if call.body is None else {"Content-Type": "application/json"}
+        headers = self._header if call.body is None else self._header | {"Content-Type": "application/json"}
         if left is not None:
-            headers["X-Request-Timeout"] = f"{min(max(left, _SHORTEST_TIMEOUT), _LONGEST_TIMEOUT):.3f}"
+            told = min(max(left, _SHORTEST_TIMEOUT), _LONGEST_TIMEOUT)
+            headers = headers | {"X-Request-Timeout": f"{told:.3f}"}
         try:
             # A server that refuses a request may have answered and closed before all of it was sent.
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -187,8 +191,8 @@ class AsyncConnections:
     goes on until its reply or its deadline.
     """
 
-    def __init__(self, url: Url, max_message_bytes: int, credentials: object) -> None:
-        self._connections = Connections(url, max_message_bytes, credentials)
+    def __init__(self, url: Url, max_message_bytes: int, credentials: object, header: Header = ()) -> None:
+        self._connections = Connections(url, max_message_bytes, credentials, header)
         self._threads = ThreadPoolExecutor(_THREADS, "ovms_client")
 
     async def send(self, call: Call, seconds: float | None) -> bytes:

@@ -2,6 +2,7 @@
 """The native front end: connections, protocols and hot calls in C++; what Python answers comes out of ``next_event``."""
 
 cimport cython
+from libc.string cimport memcpy
 from libc.stdint cimport int64_t
 from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr, unique_ptr
@@ -11,8 +12,9 @@ from libcpp.string_view cimport string_view
 from libcpp.vector cimport vector
 
 from ovms._native.libfrontend cimport (
-    HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, CFrontEnd, ColdCall as CColdCall, ColdEvent, GrpcSettings,
-    Histogram, RestSettings, Series, TlsIdentity, all_held_bytes, histogram_count, limit_held_bytes, series_calls, series_is_rest,
+    HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, ApiKey, CFrontEnd, ColdCall as CColdCall, ColdEvent,
+    GateSettings, GrpcSettings, Histogram, Refused, RestSettings, Series, TlsIdentity, all_held_bytes, histogram_count,
+    limit_held_bytes, series_calls, series_is_rest,
 )
 from ovms._native.libserving cimport deadline_after, seconds_left
 from ovms._native.serving cimport Registry, data_plane
@@ -79,6 +81,12 @@ cdef class ColdCall:
         return self.call.get().body_trouble.decode("latin-1")
 
     @property
+    def refusal(self):
+        """HTTP: the number of google.rpc.Code, and the text, that it is to be answered with; None: what it asks for."""
+        cdef CColdCall* call = self.call.get()
+        return (call.refused, call.why_refused.decode("latin-1")) if call.refused else None
+
+    @property
     def body(self):
         """The message, or the body, as bytes."""
         return self.call.get().body.data()[:self.call.get().body.size()] if self.call.get().body.size() else b""
@@ -133,9 +141,43 @@ cdef class FrontEnd:
             with nogil:
                 del self.front_end
 
+    def guard(self, *, bint keys=False, double requests_per_second=0):
+        """Before the first port: whether a call needs an API key, and how often each of these, or without keys each address,
+        may call; 0: any number of times.
+        """
+        cdef GateSettings settings
+        settings.keys = keys
+        settings.requests_per_second = requests_per_second
+        self.front_end.guard(settings)
+
+    def set_keys(self, keys):
+        """The keys that let in from now on: (name, SHA-256 of the key, scopes as bits) each. One caller at a time."""
+        cdef vector[ApiKey] made
+        cdef ApiKey key
+        for name, digest, scopes in keys:
+            key.name = <string>name.encode()
+            if len(digest) != key.digest.size():
+                raise ValueError(f"digest: expected {key.digest.size()} bytes")
+            memcpy(key.digest.data(), <const char*><bytes>digest, key.digest.size())
+            key.scopes = scopes
+            made.push_back(key)
+        self.front_end.set_keys(made)
+
+    def refusals(self, size_t port):
+        """What a port has refused so far, by reason."""
+        return {
+            "no_key": self.front_end.refusals(port, <size_t>Refused.kNoKey),
+            "wrong_key": self.front_end.refusals(port, <size_t>Refused.kWrongKey),
+            "scope": self.front_end.refusals(port, <size_t>Refused.kScope),
+            "rate": self.front_end.refusals(port, <size_t>Refused.kRate),
+            "connections": self.front_end.refusals(port, <size_t>Refused.kConnections),
+        }
+
     def add_grpc(self, cold_paths, *, bint typed_lists=False, bint strict_dtypes=False, size_t max_message=1 << 30,
-                 bint metrics=True, bint predict_in_python=False):
-        """A port that speaks gRPC; its number. cold_paths: ``/SERVICE/METHOD`` of each call that Python answers."""
+                 bint metrics=True, bint predict_in_python=False, open_paths=(), admin_paths=(), int max_connections=0):
+        """A port that speaks gRPC; its number. cold_paths: ``/SERVICE/METHOD`` of each call that Python answers;
+        open_paths and admin_paths: those that need no key, and one for admin.
+        """
         cdef GrpcSettings settings
         settings.predict.typed_lists = typed_lists
         settings.predict.strict_dtypes = strict_dtypes
@@ -144,10 +186,16 @@ cdef class FrontEnd:
         settings.predict_in_python = predict_in_python
         for path in cold_paths:
             settings.cold_paths.insert(<string>path.encode())
+        for path in open_paths:
+            settings.open_paths.insert(<string>path.encode())
+        for path in admin_paths:
+            settings.admin_paths.insert(<string>path.encode())
+        settings.max_connections = max_connections
         return self.front_end.add_grpc(settings)
 
     def add_rest(self, *, size_t max_body=1 << 30, double timeout_seconds=0, double read_seconds=30,
-                 bint metrics=True, bint predict_in_python=False, bint cors=False, bint vary_origin=False):
+                 bint metrics=True, bint predict_in_python=False, bint cors=False, bint vary_origin=False,
+                 int max_connections=0):
         """A port that speaks REST; its number. cors: requests with an Origin are answered by Python, all of them.
 
         vary_origin: other answers depend on the Origin as well.
@@ -160,6 +208,7 @@ cdef class FrontEnd:
         settings.predict_in_python = predict_in_python
         settings.cors = cors
         settings.vary_origin = vary_origin
+        settings.max_connections = max_connections
         return self.front_end.add_rest(settings)
 
     def listen(self, size_t port, int socket, *, bint is_unix=False):

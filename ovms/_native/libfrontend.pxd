@@ -32,6 +32,8 @@ cdef extern from "net/cold_calls.hpp" namespace "ovms::net" nogil:
         string protocol
         Body body
         string body_trouble
+        int refused
+        string why_refused
         Deadline deadline
         cbool gone()
         void send(string_view) except +
@@ -55,6 +57,9 @@ cdef extern from "net/grpc_port.hpp" namespace "ovms::net" nogil:
         cbool metrics
         cbool predict_in_python
         unordered_set[string] cold_paths
+        unordered_set[string] open_paths
+        unordered_set[string] admin_paths
+        int max_connections
 
 
 cdef extern from "<atomic>" namespace "std" nogil:
@@ -93,6 +98,33 @@ cdef extern from "net/rest_port.hpp" namespace "ovms::net" nogil:
         cbool predict_in_python
         cbool cors
         cbool vary_origin
+        int max_connections
+
+
+cdef extern from "net/keys.hpp" nogil:
+    cdef cppclass KeyDigest "ovms::net::KeyDigest":
+        uint8_t* data()
+        size_t size()
+
+
+cdef extern from "net/keys.hpp" namespace "ovms::net" nogil:
+    cdef cppclass ApiKey:
+        string name
+        KeyDigest digest
+        uint8_t scopes
+
+
+cdef extern from "net/gate.hpp" namespace "ovms::net" nogil:
+    cdef cppclass GateSettings:
+        cbool keys
+        double requests_per_second
+
+    cdef enum class Refused(uint8_t):
+        kNoKey
+        kWrongKey
+        kScope
+        kRate
+        kConnections
 
 
 cdef extern from "net/tls.hpp" namespace "ovms::net" nogil:
@@ -105,6 +137,9 @@ cdef extern from "net/tls.hpp" namespace "ovms::net" nogil:
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
     cdef cppclass CFrontEnd "ovms::net::FrontEnd":
         CFrontEnd(const DataPlane&, size_t, size_t) except +
+        void guard(const GateSettings&) except +
+        void set_keys(vector[ApiKey]) except +
+        uint64_t refusals(size_t, size_t)
         size_t add_grpc(GrpcSettings) except +
         size_t add_rest(const RestSettings&) except +
         void listen(size_t, int, cbool) except +

@@ -12,9 +12,10 @@ from urllib.parse import quote, unquote_to_bytes
 
 import falcon
 
+from ovms.access.keys import Scope
 from ovms.api.rest_bodies import LEAST_COMPRESSED, answer_encoding, pack, read_body
 from ovms.api.rest_config import ConfigPages
-from ovms.api.rest_cors import cors_headers
+from ovms.api.rest_cors import cors_headers, is_preflight
 from ovms.api.rest_errors import Refusal, error_body, error_headers
 from ovms.api.rest_health import HealthPages
 from ovms.api.rest_models import ModelPages
@@ -27,6 +28,9 @@ JSON: Final = "application/json"
 
 PredictJson = Callable[[str, int, str | None, bytes, float | None], bytes]
 """Name, version (0: the highest), label, body and the seconds it may take -> the answer's body; or a ServingError."""
+
+Admit = Callable[[Mapping[str, Any], Scope], None]
+"""A request's environment and what its path needs a key for; a ServingError if it is not let in."""
 
 Answer = Callable[[falcon.Request, falcon.Response, dict[str, str | None]], None]
 
@@ -55,6 +59,8 @@ class _Route:
     answers: Mapping[str, Answer]
     while_stopping: bool = False
     """Is answered as ever while the server stops."""
+    scope: Scope = Scope.PREDICT
+    """What a key has to allow."""
 
     @property
     def methods(self) -> list[str]:
@@ -67,12 +73,14 @@ def make_rest_app(
     http_status: Mapping[Code, str],
     stopping: Callable[[], bool],
     monitoring: bool = False,
+    admit: Admit | None = None,
 ) -> falcon.App:  # type: ignore[type-arg]
     """The application. While ``stopping()``, everything but health and metrics is answered with UNAVAILABLE.
 
-    ``monitoring``: there is nothing but health and metrics.
+    ``monitoring``: there is nothing but health and metrics. ``admit`` is asked before more of a request is looked
+    at than its path; None: everybody is let in.
     """
-    rest = _Rest(calls, config, http_status, stopping, monitoring)
+    rest = _Rest(calls, config, http_status, stopping, monitoring, admit)
     app: falcon.App = falcon.App(middleware=rest)  # type: ignore[type-arg]
     app.add_sink(rest.dispatch, "")
     app.add_error_handler(Exception, rest.unexpected)
@@ -92,46 +100,56 @@ class _Rest:
         http_status: Mapping[Code, str],
         stopping: Callable[[], bool],
         monitoring: bool,
+        admit: Admit | None,
     ) -> None:
         self._calls = calls
         self._config = config
         self._http_status = http_status
         self._stopping = stopping
+        self._admit = admit
         self._limit = config.max_body_bytes
         self._timeout = config.timeout_seconds or None
+        metrics = _route("/metrics", GET=self._metrics, while_stopping=True, scope=Scope.METRICS)
         routes = (
             _route(f"/v1{_MODEL}:predict", POST=self._predict),
-            _route("/v2/health/live", GET=self._live, while_stopping=True),
-            _route("/v2/health/ready", GET=self._ready, while_stopping=True),
+            _route("/v2/health/live", GET=self._live, while_stopping=True, scope=Scope.OPEN),
+            _route("/v2/health/ready", GET=self._ready, while_stopping=True, scope=Scope.OPEN),
             _route(f"/v1{_MODEL}", GET=self._status),
             _route(f"/v1{_MODEL}/metadata", GET=self._metadata),
             _route("/v1/models", GET=self._models),
-            _route("/v1/config/reload", POST=self._reload),
-            *([_route("/metrics", GET=self._metrics, while_stopping=True)] if calls.metrics else []),
+            _route("/v1/config/reload", POST=self._reload, scope=Scope.ADMIN),
+            *([metrics] if calls.metrics else []),
             _route("/v1/config", GET=self._configured),
             _route(f"/v1{_MODEL}:(?P<verb>classify|regress)", POST=_not_offered),
             _route("/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]+))?/ready", GET=self._model_ready,
-                   while_stopping=True),
+                   while_stopping=True, scope=Scope.OPEN),
         )  # fmt: skip
         self._routes = tuple(route for route in routes if route.while_stopping or not monitoring)
 
     def dispatch(self, req: falcon.Request, resp: falcon.Response, **nothing: object) -> None:
         """Answer by path and method."""
         path = _raw_path(req.env)
-        for route in self._routes:
-            if found := route.path.fullmatch(path):
-                break
-        else:
+        route, found = self._find(path)
+        if route is not None:
+            req.context.route = route  # before it is let in: also a refusal says what pages of other origins may do
+        if self._admit is not None and not (self._config.cors.origins and is_preflight(req.env)):
+            self._admit(req.env, route.scope if route else Scope.PREDICT)
+        if route is None or found is None:
             if path[:4].lower() == "/v1/":
                 raise Refusal("400 Bad Request", f"Malformed request: {req.method} {path}")
             raise Refusal(_UNMATCHED, f"nothing is at {path}")
-        req.context.route = route
         answer = route.answers.get(req.method)
         if answer is None:
             answer = self._other_method(route, req.method)
         if self._stopping() and not route.while_stopping:
             raise ServingError(Code.UNAVAILABLE, "the server is stopping")
         answer(req, resp, found.groupdict())
+
+    def _find(self, path: str) -> tuple[_Route | None, re.Match[str] | None]:
+        for route in self._routes:
+            if found := route.path.fullmatch(path):
+                return route, found
+        return None, None
 
     def process_response(
         self, request: falcon.Request, response: falcon.Response, resource: object, succeeded: bool
@@ -152,7 +170,8 @@ class _Rest:
 
     def serving_error(self, request: Any, response: falcon.Response, error: ServingError, parameters: Any) -> None:
         """An error with a canonical code."""
-        self._fail(response, self._http_status[error.code], error.message)
+        asks = {"WWW-Authenticate": "Bearer"} if error.code is Code.UNAUTHENTICATED else None
+        self._fail(response, self._http_status[error.code], error.message, asks)
 
     def refusal(self, request: Any, response: falcon.Response, error: Refusal, parameters: Any) -> None:
         """An error of HTTP's own kind."""
@@ -222,8 +241,8 @@ class _Rest:
         response.status, response.data = self._calls.health.model_ready(name, version)
 
 
-def _route(path: str, *, while_stopping: bool = False, **answers: Answer) -> _Route:
-    return _Route(re.compile(path, re.IGNORECASE | re.ASCII), answers, while_stopping)
+def _route(path: str, *, while_stopping: bool = False, scope: Scope = Scope.PREDICT, **answers: Answer) -> _Route:
+    return _Route(re.compile(path, re.IGNORECASE | re.ASCII), answers, while_stopping, scope)
 
 
 def _raw_path(environ: Mapping[str, Any]) -> str:

@@ -20,10 +20,16 @@ def cors_headers(cors: Cors, environ: Mapping[str, Any], methods: Sequence[str])
     if origin is None or not (everyone or origin in cors.origins):
         return headers
     headers["Access-Control-Allow-Origin"] = "*" if everyone else origin
-    if environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+    if is_preflight(environ):
         headers["Access-Control-Allow-Methods"] = ", ".join(methods if cors.methods == ("*",) else cors.methods)
         asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS")
         allowed = asked if cors.headers == ("*",) else ", ".join(cors.headers)
         if asked and allowed:
             headers["Access-Control-Allow-Headers"] = allowed
     return headers
+
+
+def is_preflight(environ: Mapping[str, Any]) -> bool:
+    """Whether a browser asks what a page of another origin may send: without a key, as it has none to send."""
+    asks = "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    return asks and environ["REQUEST_METHOD"] == "OPTIONS"

@@ -27,18 +27,24 @@ def server_config(
 ) -> ServerConfig:
     """Everything a server is told; ConfigError that names the option or variable that is wrong."""
     workers = max([default_grpc_workers(0), *(default_grpc_workers(m.nireq, m.max_queue) for m in models)])
+    given_mode = settings["socket_mode"]
+    socket_mode = GrpcConfig.socket_mode if given_mode is None else given_mode
     grpc = GrpcConfig(
         port=settings["port"],
         bind_address=settings["grpc_bind_address"],
         workers=settings["grpc_workers"] or workers,
         engine=settings["grpc_engine"],
         socket_path=settings["grpc_socket_path"],
+        socket_mode=socket_mode,
+        max_connections=settings["max_connections"],
     )
     rest = RestConfig(
         port=settings["rest_port"],
         bind_address=settings["rest_bind_address"],
         workers=settings["rest_workers"] or workers,
         socket_path=settings["rest_socket_path"],
+        socket_mode=socket_mode,
+        max_connections=settings["max_connections"],
         engine=settings["rest_engine"],
         max_body_bytes=settings["rest_max_body_bytes"],
         timeout_seconds=settings["rest_timeout_seconds"],
@@ -72,6 +78,8 @@ def server_config(
         metrics_port=settings["metrics_port"],
         metrics_bind_address=settings["metrics_bind_address"],
         metrics=not settings["no_metrics"],
+        api_keys_file=settings["api_keys_file"],
+        requests_per_second=settings["requests_per_second"],
         drain_seconds=settings["drain_seconds"],
         log_level=settings["log_level"],
         log_path=settings["log_path"],

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,9 @@ LARGEST_COUNT: Final = 2**31 - 1
 LARGEST_VERSION: Final = 2**63 - 1
 # A year. The system's clocks and waits end somewhere beyond.
 LONGEST_SECONDS: Final = 31_536_000.0
+# Of requests per second: finer than a clock, or slower than anybody waits, is a mistake.
+LEAST_RATE: Final = 0.001
+LARGEST_RATE: Final = 1e6
 # Enough to recognise a value by; a message has to stay one readable line.
 _SHOWN_CHARACTERS: Final = 120
 
@@ -110,6 +114,14 @@ def positive_seconds(value: object) -> float:
     return _within_reason(number)
 
 
+def rate(value: object) -> float:
+    """Read a number of things per second; 0 means any number."""
+    number = finite(value)
+    if number is None or number < 0 or 0 < number < LEAST_RATE or number > LARGEST_RATE:
+        raise UnfitError(f"a number from {LEAST_RATE:g} to {LARGEST_RATE:g} per second, or 0 for any")
+    return number
+
+
 def pause(value: object) -> float:
     """Read a pause in seconds; 0 and negative numbers are allowed, and mean never."""
     number = finite(value)
@@ -166,6 +178,13 @@ def path(value: object) -> str:
     except UnicodeEncodeError:
         raise UnfitError("a path that a file can have") from None
     return read
+
+
+def file_mode(value: object) -> int:
+    """Read who may use a file, in octal."""
+    if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+        raise UnfitError("three octal digits, such as 0600 or 0660")
+    return int(value, 8)
 
 
 def word_list(value: object) -> tuple[str, ...]:

@@ -14,9 +14,9 @@ _QUERY: Final = re.compile(r"(\w+://[^?\s]*\?).*", re.DOTALL)
 
 
 def is_secret(name: str) -> bool:
-    """Whether something of this name may be a secret."""
+    """Whether something of this name may be a secret; the name of a file that holds one is none."""
     own = name.upper().removeprefix(_PREFIX)
-    return any(word in own for word in _WORDS)
+    return any(word in own for word in _WORDS) and not own.endswith("_FILE")
 
 
 def masked(name: str, value: object) -> object:

@@ -6,10 +6,12 @@ from ovms.config.options import Option, switch
 from ovms.config.scalars import (
     TLS_PORTS,
     choice,
+    file_mode,
     path,
     pause,
     port,
     positive_seconds,
+    rate,
     rest_port,
     seconds,
     text,
@@ -88,6 +90,26 @@ REST_OPTIONS: Final = (
     Option("allowed_headers", word_list, "headers that those pages may send, or * (the default)", "LIST", ("*",)),
 )  # fmt: skip
 
+ACCESS_OPTIONS: Final = (
+    Option(
+        "api_keys_file", path,
+        "file with the API keys that clients need, one NAME SCOPES KEY on a line; it is watched (default: none is "
+        "needed)", "FILE",
+    ),
+    Option(
+        "requests_per_second", rate,
+        "requests of each API key, or without keys of each address; more are refused (default: no limit)", "N",
+        ServerConfig.requests_per_second,
+    ),
+    Option(
+        "max_connections", whole_number(0, 1_000_000),
+        "connections of each port; more are closed (default: no limit)", default=GrpcConfig.max_connections,
+    ),
+    Option(
+        "socket_mode", file_mode, f"who may use Unix sockets, in octal (default 0{GrpcConfig.socket_mode:o})", "MODE"
+    ),
+)  # fmt: skip
+
 TLS_OPTIONS: Final = (
     Option(
         "tls_cert_file", path,
@@ -129,6 +151,7 @@ SERVER_OPTIONS: Final = (
         "threads of native servers for connections, which also compute what is quick (default: one per CPU, at most 8)",
     ),
     *REST_OPTIONS,
+    *ACCESS_OPTIONS,
     *TLS_OPTIONS,
     switch("strict_dtypes", "refuse inputs of another dtype than the model's, instead of converting them"),
     Option(

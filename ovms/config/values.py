@@ -125,6 +125,12 @@ class GrpcConfig:
     socket_path: str | None = None
     """A Unix socket to listen on as well."""
 
+    socket_mode: int = 0o600
+    """Who may use that."""
+
+    max_connections: int = 0
+    """How many there may be at a time; 0: any number."""
+
     def each_address(self) -> "list[GrpcConfig]":
         """The same with one of its addresses each."""
         return [replace(self, bind_address=address.strip()) for address in self.bind_address.split(",")]
@@ -171,6 +177,12 @@ class RestConfig:
 
     socket_path: str | None = None
     """A Unix socket to listen on as well."""
+
+    socket_mode: int = 0o600
+    """Who may use that."""
+
+    max_connections: int = 0
+    """How many there may be at a time; 0: any number."""
 
     timeout_seconds: float = 0.0
     """How long a prediction may take that says nothing about it; 0: as long as it likes."""
@@ -267,6 +279,12 @@ class ServerConfig:
 
     metrics: bool = True
     """Count calls."""
+
+    api_keys_file: str | None = None
+    """The file with the keys that let in; None: everybody is let in."""
+
+    requests_per_second: float = 0.0
+    """Of each key, or without keys of each address; 0: any number."""
 
     drain_seconds: float = 25.0
     """How long requests under way may go on once the server was told to stop."""

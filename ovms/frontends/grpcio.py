@@ -13,8 +13,10 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from ovms._native import ClientLeft, Registry
-from ovms.config import ServerConfig
+from ovms.access.gate import Gate
+from ovms.config import GrpcConfig, ServerConfig
 from ovms.errors import Code, ServingError
+from ovms.frontends.admission import Interceptor
 from ovms.frontends.listening import check_endpoint
 from ovms.frontends.prediction import Predict, make_predict
 from ovms.frontends.sockets import listen_unix
@@ -63,8 +65,9 @@ class GrpcFrontEnd:
         reload: ReloadCall,
         health_servicer: Any,
         tls: Tls | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        """Bind the port; ServingError UNAVAILABLE if it cannot be had."""
+        """Bind the port; ServingError UNAVAILABLE if it cannot be had. Without a gate everybody is let in."""
         places = config.grpc.each_address()
         for place in places:
             check_endpoint(place)
@@ -75,7 +78,12 @@ class GrpcFrontEnd:
         self._cold_workers = ThreadPoolExecutor(COLD_THREADS, thread_name_prefix="grpc-cold")
         # One more: a reload takes as long as the models it loads.
         self._reload_worker = ThreadPoolExecutor(1, thread_name_prefix="grpc-reload")
-        self._server = grpc.server(self._workers, options=_channel_options(config.grpc.max_message_bytes))
+        # And one that keeps neither of them from their work, however many are refused.
+        self._refusing_worker = ThreadPoolExecutor(1, thread_name_prefix="grpc-refused")
+        interceptors = (
+            [Interceptor(gate, functools.partial(_on, self._refusing_worker))] if gate and gate.judges else []
+        )
+        self._server = grpc.server(self._workers, interceptors=interceptors, options=_channel_options(config.grpc))
         methods: dict[str, dict[str, Answer]] = {
             PREDICTION_SERVICE: {
                 "Predict": _answer("Predict", self._predict(make_predict(registry, config))),
@@ -110,7 +118,7 @@ class GrpcFrontEnd:
         if config.grpc.socket_path:
             listen_unix(config.grpc.socket_path, option="--grpc_socket_path").close()  # finds out what is wrong with it
             self._server.add_insecure_port(f"unix:{os.path.abspath(config.grpc.socket_path)}")
-            os.chmod(config.grpc.socket_path, 0o600)
+            os.chmod(config.grpc.socket_path, config.grpc.socket_mode)
 
     def start(self) -> None:
         """Accept calls from now on."""
@@ -129,6 +137,7 @@ class GrpcFrontEnd:
         self._workers.shutdown(wait=False)
         self._cold_workers.shutdown(wait=finished)
         self._reload_worker.shutdown(wait=finished)
+        self._refusing_worker.shutdown(wait=finished)
         return finished
 
     def _predict(self, predict: Predict) -> Answer:
@@ -163,10 +172,11 @@ def _credentials(tls: Tls) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(configuration(told[0]), newest, mutual)
 
 
-def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
+def _channel_options(config: GrpcConfig) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_send_message_length", config.max_message_bytes),
+        *([("grpc.max_allowed_incoming_connections", config.max_connections)] if config.max_connections else []),
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls at random
     ]
 

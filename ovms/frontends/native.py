@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ovms._native import Registry
+from ovms.access.gate import Gate
+from ovms.access.key_file import KeyFile
 from ovms.cgroups import usable_memory
 from ovms.config import RestConfig, ServerConfig
 from ovms.errors import Code, ServingError, clean
+from ovms.frontends.admission import ADMIN_CALLS, OPEN_CALLS, admit_judged
 from ovms.frontends.cold_grpc import RELOAD, WATCH, Unary, Watch, unary_calls
 from ovms.frontends.grpcio import ColdCalls, ReloadCall
 from ovms.frontends.prediction import make_predict
@@ -89,6 +92,12 @@ class NativeFrontEnd:
         self._started = False
         self._running = 0
 
+    def guard(self, gate: Gate, keys: KeyFile | None) -> None:
+        """Before the first port: let in whom the gate, with the keys of the file, would."""
+        self._native.guard(keys=gate.needs_keys, requests_per_second=gate.requests_per_second)
+        if keys is not None:
+            keys.connect(lambda all: self._native.set_keys([(key.name, key.digest, int(key.scopes)) for key in all]))
+
     def add_grpc(
         self,
         config: ServerConfig,
@@ -102,7 +111,7 @@ class NativeFrontEnd:
         grpc = config.grpc
         sockets = listen(grpc.bind_address, grpc.port, port_option="--port", address_option="--grpc_bind_address")
         if grpc.socket_path:
-            sockets.append(listen_unix(grpc.socket_path, option="--grpc_socket_path"))
+            sockets.append(listen_unix(grpc.socket_path, option="--grpc_socket_path", mode=grpc.socket_mode))
         calls = dict(unary_calls(cold, reload, health_servicer))
         # Each step of a call is logged by Python: whoever wants to see that pays for it.
         in_python = logger.isEnabledFor(logging.DEBUG)
@@ -117,6 +126,9 @@ class NativeFrontEnd:
             max_message=grpc.max_message_bytes,
             metrics=config.metrics,
             predict_in_python=in_python,
+            open_paths=OPEN_CALLS,
+            admin_paths=ADMIN_CALLS,
+            max_connections=grpc.max_connections,
         )
         self._numbers["gRPC"] = number
         self._answers[True] = lambda call: self._answer_grpc(call, calls, health_servicer)
@@ -131,7 +143,7 @@ class NativeFrontEnd:
 
         sockets = listen(rest.bind_address, rest.port, port_option="--rest_port", address_option="--rest_bind_address")
         if rest.socket_path:
-            sockets.append(listen_unix(rest.socket_path, option="--rest_socket_path"))
+            sockets.append(listen_unix(rest.socket_path, option="--rest_socket_path", mode=rest.socket_mode))
         in_python = logger.isEnabledFor(logging.DEBUG)
         origins = rest.cors.origins
         if in_python or origins:
@@ -144,10 +156,11 @@ class NativeFrontEnd:
             predict_in_python=in_python,
             cors=bool(origins),
             vary_origin=bool(origins) and origins != ("*",),
+            max_connections=rest.max_connections,
         )
         self._numbers["REST"] = number
         port = NativeRestPort(self, number, self._listen(number, sockets, tls))
-        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: port.stopping)
+        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: port.stopping, admit=admit_judged)
         self._answers[False] = WsgiBridge(application, port.port).answer
         return port
 
@@ -189,6 +202,7 @@ class NativeFrontEnd:
             models=models,
             connections={name: self._native.connections(number) for name, number in self._numbers.items()},
             request_bytes=frontend.held_bytes(),
+            refusals={name: self._native.refusals(number) for name, number in self._numbers.items()},
         )
 
     def _listen(self, number: int, sockets: list[socket.socket], tls: Tls | None) -> int:

@@ -42,8 +42,8 @@ def addresses(bind_address: str) -> list[str]:
     return [address.strip().strip("[]") for address in bind_address.split(",")]
 
 
-def listen_unix(path: str, *, option: str) -> socket.socket:
-    """Listen on a Unix socket, which its owner alone may use; a file that a server has left there is taken away.
+def listen_unix(path: str, *, option: str, mode: int = 0o600) -> socket.socket:
+    """Listen on a Unix socket that ``mode`` says who may use; a file that a server has left there is taken away.
 
     ServingError UNAVAILABLE if somebody listens there, or it cannot be made.
     """
@@ -58,6 +58,7 @@ def listen_unix(path: str, *, option: str) -> socket.socket:
             made.bind(path)
         finally:
             os.umask(mask)
+        os.chmod(path, mode)  # before it listens: whoever may not use it never could
         made.listen(BACKLOG)
         made.setblocking(False)
     except OSError as error:

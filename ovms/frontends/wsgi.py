@@ -1,10 +1,13 @@
 """REST on Python: the application of ``api.rest`` on one of the WSGI servers."""
 
+import logging
 import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from ovms.access.gate import Gate
+from ovms.access.refusals import Refusals
 from ovms.api.rest import PredictJson, RestCalls, make_rest_app
 from ovms.api.rest_config import ConfigPages, Configured, ReloadCall
 from ovms.api.rest_health import HealthPages
@@ -12,12 +15,18 @@ from ovms.api.rest_models import ModelPages
 from ovms.api.tfs import Models
 from ovms.config import RestConfig, RestEngine
 from ovms.errors import Code, ServingError
+from ovms.frontends.admission import admit_wsgi
 from ovms.frontends.sockets import listen
 from ovms.frontends.status import HTTP_STATUS
 from ovms.frontends.tls import Tls
 
+INTERFACES: Final = {"rest": "REST", "metrics": "metrics"}
+"""What the log and the metrics call a port, by what its options begin with."""
+
 REFUSAL_SECONDS: Final = 0.05
 """How long requests are answered with 503 before connections end: clients that keep one open learn of it that way."""
+
+logger = logging.getLogger(__name__)
 
 
 class WsgiServer(Protocol):
@@ -54,12 +63,24 @@ class WsgiFrontEnd:
     """The REST end point on one of them; made, started and stopped once. Making it takes the port."""
 
     def __init__(
-        self, rest: RestConfig, engine: RestEngine, calls: RestCalls, monitoring: bool = False, tls: Tls | None = None
+        self,
+        rest: RestConfig,
+        engine: RestEngine,
+        calls: RestCalls,
+        gate: Gate,
+        monitoring: bool = False,
+        tls: Tls | None = None,
     ) -> None:
-        """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``."""
+        """Bind the port; ServingError UNAVAILABLE if it cannot be had. ``monitoring``: see ``make_rest_app``.
+
+        ``gate`` says who is let in.
+        """
         self._stopping = False
-        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring)
-        self._server, self.port = _make_server(application, rest, engine, "metrics" if monitoring else "rest", tls)
+        kind = "metrics" if monitoring else "rest"
+        refusals = gate.refusals(INTERFACES[kind])
+        admit = admit_wsgi(gate, INTERFACES[kind]) if gate.judges else None
+        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: self._stopping, monitoring, admit)
+        self._server, self.port = _make_server(application, rest, engine, kind, refusals, tls)
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -77,7 +98,7 @@ class WsgiFrontEnd:
 
 
 def _make_server(
-    application: Any, rest: RestConfig, engine: RestEngine, kind: str, tls: Tls | None
+    application: Any, rest: RestConfig, engine: RestEngine, kind: str, refusals: Refusals, tls: Tls | None
 ) -> tuple[WsgiServer, int]:
     """The server and the port that it has; ``kind`` is what its options begin with."""
     if rest.socket_path:
@@ -93,12 +114,14 @@ def _make_server(
         from ovms.frontends.wsgi_meinheld import MeinheldServer
 
         # An IPv6 client's address is larger than the place on its stack that meinheld 1.0.2 has for one.
+        if rest.max_connections:
+            logger.warning("--max_connections: meinheld has no limit of connections")
         sockets = _listen(rest, kind, ipv6=False)
         return MeinheldServer(application, sockets, rest), sockets[0].getsockname()[1]
     from ovms.frontends.wsgi_cheroot import CherootServer
 
     sockets = _listen(rest, kind)
-    return CherootServer(application, sockets, rest, tls), sockets[0].getsockname()[1]
+    return CherootServer(application, sockets, rest, refusals, tls), sockets[0].getsockname()[1]
 
 
 def _listen(rest: RestConfig, kind: str, *, ipv6: bool = True) -> list[socket.socket]:

@@ -6,6 +6,7 @@ taken come to its end.
 """
 
 import logging
+import math
 import selectors
 import socket
 import threading
@@ -15,8 +16,10 @@ from typing import Any, Final
 
 from cheroot import wsgi
 
+from ovms.access.refusals import Refusals, Refused
 from ovms.config import RestConfig
-from ovms.frontends.tls import Refusals, Tls
+from ovms.frontends.tls import Refusals as Handshakes
+from ovms.frontends.tls import Tls
 from ovms.frontends.worker_threads import WorkerThreads
 from ovms.frontends.wsgi_http import Connection, Gateway
 
@@ -54,19 +57,28 @@ class CherootServer:
     """Serves an application on sockets that listen."""
 
     def __init__(
-        self, application: Any, sockets: Sequence[socket.socket], rest: RestConfig, tls: Tls | None = None
+        self,
+        application: Any,
+        sockets: Sequence[socket.socket],
+        rest: RestConfig,
+        refusals: Refusals,
+        tls: Tls | None = None,
     ) -> None:
+        """``refusals`` gets those of connections."""
         # Only asked for its settings and for the application: what it would do itself is below.
         self._cheroot = _Cheroot(sockets[0].getsockname()[:2], application)
         self._read_seconds = rest.read_timeout_seconds
         self._sockets = list(sockets)
         self._tls = tls
-        self._refusals = Refusals()
+        self._handshakes = Handshakes()
         self._threads = rest.workers
         self._workers = WorkerThreads(rest.workers, name="rest")
         self._selector = selectors.DefaultSelector()
         self._guard = threading.Lock()  # of the selector's own tables, and of all below
         self._busy: set[Connection] = set()
+        self._open = 0  # connections
+        self._most_open = rest.max_connections or math.inf
+        self._refusals = refusals
         self._freed = threading.Condition(self._guard)
         self._closing = False
         self._full: int | None = None  # the last reason for which a connection could not be accepted
@@ -145,9 +157,19 @@ class CherootServer:
                     time.sleep(FULL_SECONDS)
                 return
             self._full = None
+            if self._open >= self._most_open:
+                accepted.close()
+                self._refusals.count(Refused.CONNECTIONS, address[0])
+                continue
             if self._tls is not None:
                 # The client speaks first; its first words are read, and answered, like the rest of what it sends.
-                accepted = self._tls.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+                try:
+                    accepted = self._tls.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+                except OSError:  # it has gone already
+                    accepted.close()
+                    continue
+            with self._guard:
+                self._open += 1
             self._keep(Connection(self._cheroot, accepted, address, self._read_seconds))
 
     def _keep(self, connection: Connection) -> None:
@@ -158,13 +180,19 @@ class CherootServer:
                 self._work(connection)
                 return
         except OSError:  # the client has left
-            connection.close_now()
+            self._close(connection)
             return
         with self._guard:
             if not self._closing:
                 self._selector.register(connection.socket, selectors.EVENT_READ, connection)
                 return
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        """Close one that has nothing under way."""
         connection.close_now()
+        with self._guard:
+            self._open -= 1
 
     def _close_idle(self, before: float) -> None:
         with self._guard:
@@ -179,7 +207,7 @@ class CherootServer:
             if self._closing:
                 self._keep(connection)
             else:
-                connection.close_now()
+                self._close(connection)
 
     def _work(self, connection: Connection) -> None:
         with self._guard:
@@ -200,11 +228,12 @@ class CherootServer:
             open_still = False
         finally:
             if error := connection.rfile.tls_error:
-                self._refusals.tell(connection.remote_addr, error)
+                self._handshakes.tell(connection.remote_addr, error)
             if not open_still:
                 connection.finish()
             with self._guard:
                 self._busy.discard(connection)
+                self._open -= not open_still
                 self._freed.notify_all()
             if open_still:
                 self._keep(connection)

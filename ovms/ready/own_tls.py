@@ -8,7 +8,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import grpc
@@ -56,6 +56,6 @@ class OwnTls:
 
 def _name(certificate: "ssl._PeerCertRetDictType") -> str:
     """One that the certificate is for."""
-    places = certificate.get("subjectAltName", ())
-    names = [str(place[1]) for place in places if place[0] in ("DNS", "IP Address")]
+    places: Any = certificate.get("subjectAltName", ())
+    names = [str(value) for kind, value in places if kind in ("DNS", "IP Address")]
     return names[0].replace("*", "ready") if names else "localhost"

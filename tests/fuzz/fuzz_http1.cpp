@@ -84,6 +84,7 @@ struct Server {
 std::string exchange(Server& server, const uint8_t* data, size_t size, uint32_t chance) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) fail("no sockets", {});
+    server.port.count_connections(1);
     Connection::adopt(server.loop, server.port, ends[0], true);
     std::string received;
     bool ended = false;

@@ -178,6 +178,7 @@ public:
         int ends[2];
         REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
         socket_ = ends[0];
+        server.port.count_connections(1);
         Connection::adopt(server.loop, server.port, ends[1], true);
     }
 

@@ -60,8 +60,9 @@ build_session() {
     target=$1
     shift
     sources=
-    for name in net/body net/cold_calls net/connection net/held_bytes net/http2_session net/io_loop net/metrics \
-        net/packing net/scheduler net/call dynamic_graph infer_pool proto_wire run_queue "$@"; do sources="$sources $cpp/$name.cpp"; done
+    for name in net/body net/cold_calls net/connection net/gate net/held_bytes net/http2_session net/io_loop net/keys \
+        net/metrics net/packing net/rate net/refusals net/scheduler net/call dynamic_graph infer_pool proto_wire \
+        run_queue "$@"; do sources="$sources $cpp/$name.cpp"; done
     # shellcheck disable=SC2086 - a list of names
     build "$target" $sources -isystem "$openvino/include" "$openvino"/libs/libopenvino.so.* \
         "-Wl,-rpath,$openvino/libs" -lnghttp2 -luv -lz -lssl -lcrypto

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -19,7 +20,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from grpc_engines import ENGINES as GRPC_ENGINES
-from ovms_client import Client, Unavailable
+from key_files import PREDICT, write_keys
+from ovms_client import Client, Unauthenticated, Unavailable
 from repository import until
 from rest_calls import ROW, ROW_ANSWER
 from server_under_test import PATIENCE, Server, foreign_environment, free_port, serving, starting
@@ -427,3 +429,38 @@ def test_a_stop_under_load_cuts_nobody_off(null: Path, files: Files) -> None:
         for thread in threads:
             thread.join(PATIENCE)
         assert results == ["refused"] * 4
+
+
+@pytest.mark.parametrize("engine", REST_ENGINES)
+def test_clients_that_are_gone_before_they_are_let_in(null: Path, files: Files, engine: str) -> None:
+    with rest_serving(null, engine, *files.options) as (server, port):
+        server.signal(signal.SIGSTOP)
+        for hello in (b"", HELLO):
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", port), PATIENCE) as gone:
+                    gone.sendall(hello)
+                    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends with a reset
+        server.signal(signal.SIGCONT)
+        assert json.loads(ask(port, files.context())) == ROW_ANSWER
+
+
+@pytest.mark.parametrize("engine", GRPC_ENGINES)
+def test_api_keys_over_tls(null: Path, files: Files, engine: str) -> None:
+    keys = write_keys(files.folder / "keys")
+    with serving(null, "--grpc_engine", engine, *files.options, "--api_keys_file", str(keys)) as server:
+        with Client(server.address, credentials=files.credentials(), api_key=PREDICT) as client:
+            np.testing.assert_array_equal(client.predict("null", X)["y"], X + 1)
+        with Client(server.address, credentials=files.credentials()) as client, pytest.raises(Unauthenticated):
+            client.predict("null", X)
+
+
+@pytest.mark.parametrize("engine", REST_ENGINES)
+def test_api_keys_over_tls_on_rest(null: Path, files: Files, engine: str) -> None:
+    keys = write_keys(files.folder / "keys")
+    with rest_serving(null, engine, *files.mutual, "--api_keys_file", str(keys)) as (_, port):
+        context = files.context(files.authority.issue())
+        with Client(f"https://127.0.0.1:{port}", credentials=context, api_key=PREDICT) as client:
+            np.testing.assert_array_equal(client.predict("null", X)["y"], X + 1)
+        # A certificate is no key.
+        with Client(f"https://127.0.0.1:{port}", credentials=context) as client, pytest.raises(Unauthenticated):
+            client.status("null")

@@ -6,6 +6,7 @@
 
 #include "cold_calls.hpp"
 #include "data_plane.hpp"
+#include "gate.hpp"
 #include "http2_session.hpp"
 #include "port.hpp"
 #include "scheduler.hpp"
@@ -22,6 +23,7 @@ public:
     const DataPlane& plane;
     Scheduler& scheduler;
     ColdQueue& cold;
+    Gate* gate = nullptr;  // null: everybody is let in
     std::atomic<size_t> cold_calls{0};  // that Python has, or will get
 
 private:

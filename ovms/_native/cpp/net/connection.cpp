@@ -87,6 +87,7 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
         if (auto tls = is_unix ? nullptr : port.tls(); tls != nullptr) connection->tls_ = std::make_unique<TlsChannel>(std::move(tls));
         loop.add(connection.get());
     } catch (const std::bad_alloc&) {
+        port.count_connections(-1);
         ::close(socket);
         return;
     }
@@ -94,10 +95,10 @@ void Connection::adopt(IoLoop& loop, Port& port, int socket, bool is_unix) {
     const int failed = is_unix ? uv_pipe_init(loop.uv(), &self.handle_.pipe, 0) : uv_tcp_init(loop.uv(), &self.handle_.tcp);
     if (failed != 0) {
         loop.remove(&self);
+        port.count_connections(-1);
         ::close(socket);
         return;
     }
-    port.count_connections(1);
     self.stream()->data = &self;
     self.self_ = connection;
     self.opened_ = self.last_heard_ = self.now();

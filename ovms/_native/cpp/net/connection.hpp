@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gate.hpp"
 #include "io_loop.hpp"
 #include "session.hpp"
 #include "tls.hpp"
@@ -26,7 +27,7 @@ public:
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    // Takes over an accepted socket; closes it if it cannot be used.
+    // Takes over an accepted socket, which the port has counted; closes it if it cannot be used.
     static void adopt(IoLoop& loop, Port& port, int socket, bool is_unix);
 
     IoLoop& loop() { return loop_; }
@@ -36,6 +37,7 @@ public:
     bool closing() const { return closing_ || closed_; }
     // The client's address; empty on a Unix socket.
     std::string peer() const;
+    Visitor& visitor() { return visitor_; }
 
     // To be sent: copied, or as it stands, which holder keeps alive. Nothing is sent before flush.
     void add(std::string_view bytes) { out_.append(bytes); }
@@ -114,6 +116,7 @@ private:
 
     IoLoop& loop_;
     Port& port_;
+    Visitor visitor_;
     union {
         uv_tcp_t tcp;
         uv_pipe_t pipe;

@@ -1,5 +1,7 @@
 #include "front_end.hpp"
 
+#include <unistd.h>
+
 #include <latch>
 #include <thread>
 
@@ -25,13 +27,32 @@ FrontEnd::FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads) : 
 FrontEnd::~FrontEnd() = default;
 
 size_t FrontEnd::add_grpc(GrpcSettings settings) {
-    ports_.push_back(std::make_unique<GrpcPort>(plane_, scheduler_, cold_, std::move(settings)));
-    return ports_.size() - 1;
+    const int max_connections = settings.max_connections;
+    return add(std::make_unique<GrpcPort>(plane_, scheduler_, cold_, std::move(settings)), max_connections);
 }
 
 size_t FrontEnd::add_rest(const RestSettings& settings) {
-    ports_.push_back(std::make_unique<RestPort>(plane_, scheduler_, cold_, settings));
+    return add(std::make_unique<RestPort>(plane_, scheduler_, cold_, settings), settings.max_connections);
+}
+
+size_t FrontEnd::add(std::unique_ptr<CallPort> port, int max_connections) {
+    port->gate = gate_.get();
+    port->limit_connections(max_connections);
+    ports_.push_back(std::move(port));
     return ports_.size() - 1;
+}
+
+void FrontEnd::set_keys(std::vector<ApiKey> keys) {
+    keys_ = std::make_shared<const KeySet>(std::move(keys), keys_.get());
+    for (const auto& loop : loops_) loop->post([loop = loop.get(), keys = keys_] { loop->set_keys(keys); });
+}
+
+// Without a word: an answer would take the client's side of TLS, or of HTTP/2, first.
+void FrontEnd::refuse_connection(Port& port, int socket) {
+    ::close(socket);
+    uint64_t unsaid = 0;
+    if (port.refusals.count(Refused::kConnections, unsaid))
+        cold_.push({nullptr, false, refusal_line(port.name(), "a client", Refused::kConnections, unsaid)});
 }
 
 std::string FrontEnd::set_tls(size_t number, const TlsIdentity& identity) {
@@ -45,6 +66,8 @@ std::string FrontEnd::set_tls(size_t number, const TlsIdentity& identity) {
 void FrontEnd::listen(size_t port, int socket, bool is_unix) {
     Port* const which = ports_.at(port).get();
     auto accepted = [this, which, is_unix](int client) {
+        if (which->full()) return refuse_connection(*which, client);
+        which->count_connections(1);
         IoLoop& loop = next_loop();
         loop.post([&loop, which, client, is_unix] { Connection::adopt(loop, *which, client, is_unix); });
     };

@@ -9,6 +9,7 @@
 
 #include "cold_calls.hpp"
 #include "data_plane.hpp"
+#include "gate.hpp"
 #include "grpc_port.hpp"
 #include "io_loop.hpp"
 #include "port.hpp"
@@ -26,6 +27,11 @@ public:
     FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads);
     // Never started, or after a stop that was true.
     ~FrontEnd();
+
+    // Before the first port: who is let in at each of them.
+    void guard(const GateSettings& settings) { gate_ = std::make_unique<Gate>(settings); }
+    // The keys that let in from now on. One caller at a time, on any thread.
+    void set_keys(std::vector<ApiKey> keys);
 
     // A port that speaks gRPC. The number names it in what follows.
     size_t add_grpc(GrpcSettings settings);
@@ -55,6 +61,8 @@ public:
 
     ColdQueue& cold() { return cold_; }
     int connections(size_t port) const { return ports_[port]->connections(); }
+    // What a port has refused, by the numbers of Refused.
+    uint64_t refusals(size_t port, size_t reason) const { return ports_[port]->refusals.of(reason); }
     // What was counted so far, each series once. From any thread.
     std::vector<std::unique_ptr<Series>> metrics() const;
     // How many calls of a model wait for a thread.
@@ -63,6 +71,8 @@ public:
 private:
     friend class Listener;
 
+    size_t add(std::unique_ptr<CallPort> port, int max_connections);
+    void refuse_connection(Port& port, int socket);
     template <class Is>
     size_t count_connections(const Port& port, Is is);
     template <class Do>
@@ -72,6 +82,8 @@ private:
     const DataPlane plane_;
     ColdQueue cold_;
     Scheduler scheduler_;
+    std::unique_ptr<Gate> gate_;
+    std::shared_ptr<const KeySet> keys_;
     std::vector<std::unique_ptr<Port>> ports_;
     std::vector<std::unique_ptr<IoLoop>> loops_;
     std::vector<std::unique_ptr<Listener>> listeners_;  // all on the first loop

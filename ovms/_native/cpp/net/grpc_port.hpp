@@ -20,6 +20,9 @@ struct GrpcSettings {
     bool metrics = true;                         // calls are counted
     bool predict_in_python = false;             // predictions are cold calls as well, for whoever wants to see each step
     std::unordered_set<std::string> cold_paths;  // the calls that Python answers
+    std::unordered_set<std::string> open_paths;  // those of them that need no key
+    std::unordered_set<std::string> admin_paths;
+    int max_connections = 0;                     // 0: any number
 };
 
 class GrpcPort final : public CallPort {
@@ -28,6 +31,7 @@ public:
         : CallPort(plane, scheduler, cold), settings(std::move(settings)) {}
 
     std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) override;
+    std::string_view name() const override { return "gRPC"; }
     uint64_t patience() const override { return 20'000; }
     std::vector<std::string> protocols() const override { return {"h2"}; }
     std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) override;

@@ -77,13 +77,28 @@ void GrpcStream::on_header(std::string_view name, std::string_view value) {
         encoding_is_known_ = packing_ != Packing::kNone || value == "identity"sv;
     } else if (name == "grpc-accept-encoding"sv) {
         takes_gzip_ = value.find("gzip"sv) != std::string_view::npos;
+    } else if (port_.gate != nullptr) {
+        port_.gate->on_header(presented_, *connection_, name, value);
     }
+}
+
+bool GrpcStream::is_let_in() {
+    const GrpcSettings& settings = port_.settings;
+    Scope scope = Scope::kPredict;
+    if (route_ == Route::kNone && settings.open_paths.contains(path_)) scope = Scope::kOpen;
+    else if (route_ == Route::kNone && settings.admin_paths.contains(path_)) scope = Scope::kAdmin;
+    const Refused why = port_.gate->judge(presented_, port_, *connection_, scope);
+    if (why == Refused::kNot) return true;
+    const Gate::Answer answer = port_.gate->answer(why);
+    finish(answer.code, answer.text);
+    return false;
 }
 
 void GrpcStream::on_headers_end() {
     if (headers_too_large()) return finish(kResourceExhausted, "the call's headers are larger than 64 KiB");
     if (!is_post_) return submit({{":status", "405"}, {"allow", "POST"}}, true);
     if (!is_grpc_) return submit({{":status", "415"}}, true);
+    if (port_.gate != nullptr && !is_let_in()) return;
     if (timeout_is_malformed_) return finish(kInternal, "grpc-timeout: expected up to eight digits and one of H M S m u n");
     if (!encoding_is_known_) return finish(kUnimplemented, "grpc-encoding: expected one of identity, deflate, gzip");
     if (route_ == Route::kPredict) return;

@@ -56,6 +56,7 @@ private:
     void begin_message();
     bool answers_packed() const { return prefix_[0] == 1 && takes_gzip_; }
     void pass_to_python();
+    bool is_let_in();
     void submit_head();
 
     std::shared_ptr<Call> shared_call() override { return self(); }
@@ -83,6 +84,7 @@ private:
     bool timeout_is_malformed_ = false;
     bool takes_gzip_ = false;
     bool encoding_is_known_ = true;
+    Presented presented_;
     std::string path_;  // of a cold call, or of none
 
     // Of the message

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../deadline.hpp"
+#include "keys.hpp"
 #include "metrics.hpp"
 
 namespace ovms::net {
@@ -49,6 +50,9 @@ public:
     void remove(Connection* connection) { connections_.erase(connection); }
     const std::unordered_set<Connection*>& connections() const { return connections_; }
     Metrics& metrics() { return metrics_; }
+    // The API keys in force; null: none is.
+    const std::shared_ptr<const KeySet>& keys() const { return keys_; }
+    void set_keys(std::shared_ptr<const KeySet> keys) { keys_ = std::move(keys); }
 
     // Has expired run when deadline comes, unless it was forgotten before.
     using DeadlineKey = std::pair<Deadline, uint64_t>;
@@ -71,6 +75,7 @@ private:
     std::unique_ptr<uint8_t[]> plain_buffer_;
     std::unordered_set<Connection*> connections_;
     Metrics metrics_;
+    std::shared_ptr<const KeySet> keys_;
     std::map<DeadlineKey, std::function<void()>> deadlines_;
     uint64_t deadlines_made_ = 0;
 

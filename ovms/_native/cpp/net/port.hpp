@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "refusals.hpp"
 #include "session.hpp"
 #include "tls.hpp"
 
@@ -26,6 +27,9 @@ public:
 
     // The session for a connection that begins with these bytes; null: they do not tell yet which protocol it is.
     virtual std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) = 0;
+
+    // The interface, as the log and the metrics call it.
+    virtual std::string_view name() const = 0;
 
     // Milliseconds that a connection may stay open without a word.
     virtual uint64_t patience() const = 0;
@@ -54,11 +58,18 @@ public:
     int connections() const { return connections_.load(std::memory_order_relaxed); }
     void count_connections(int more) { connections_.fetch_add(more, std::memory_order_relaxed); }
 
+    // Before it listens; 0: any number.
+    void limit_connections(int most) { most_connections_ = most; }
+    bool full() const { return most_connections_ != 0 && connections() >= most_connections_; }
+
+    Refusals refusals;
+
     std::vector<Listener*> listeners;  // its own; the front end's thread's
 
 private:
     std::atomic<bool> draining_{false};
     std::atomic<int> connections_{0};
+    int most_connections_ = 0;
     std::mutex mutex_;  // of what follows: for new connections, not for calls
     std::shared_ptr<const TlsContext> tls_;
     uint64_t failed_ = 0;  // handshakes that were not told of

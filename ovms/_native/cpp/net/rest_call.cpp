@@ -72,7 +72,9 @@ void RestCall::begin(Client& client, std::string_view method, std::string_view t
     is_predict_ = method == "POST"sv && find_predict_route(target_, route_);
     in_python_ = port_.settings.predict_in_python;
     keeps_headers_ = !is_predict_ || in_python_ || port_.settings.cors;
-    has_timeout_ = timeout_is_malformed_ = began_ = false;
+    has_timeout_ = timeout_is_malformed_ = began_ = is_preflight_ = false;
+    presented_ = {};
+    refused_ = {};
     encoding_.clear();
     accepted_.clear();
     headers_.clear();
@@ -90,6 +92,10 @@ void RestCall::on_header(std::string_view name, std::string_view value) {
         has_timeout_ = true;
     } else if (port_.settings.cors && same_name(name, "origin"sv)) {
         in_python_ = true;
+    } else if (port_.settings.cors && method_ == "OPTIONS"sv && same_name(name, "access-control-request-method"sv)) {
+        is_preflight_ = true;
+    } else if (port_.gate != nullptr) {
+        port_.gate->on_header(presented_, *connection_, name, value);
     }
     if (!keeps_headers_) return;
     header_bytes_ += name.size() + value.size() + kFieldBytes;
@@ -102,6 +108,7 @@ bool RestCall::on_head_end(std::optional<uint64_t> length) {
         fail(http_status(Code::kResourceExhausted), "there is no memory for a request of so many headers now"sv);
         return false;
     }
+    if (port_.gate != nullptr && is_shut_out()) return false;
     if (!is_predict_) {
         pass_to_python({});
         return false;
@@ -112,6 +119,21 @@ bool RestCall::on_head_end(std::optional<uint64_t> length) {
     if (in_python_) pass_to_python({});
     else refuse(why);
     return false;
+}
+
+bool RestCall::is_shut_out() {
+    const Scope scope = is_preflight_ && in_python_ ? Scope::kOpen : scope_of(target_);
+    const Refused why = port_.gate->judge(presented_, port_, *connection_, scope);
+    if (why == Refused::kNot) return false;
+    refused_ = port_.gate->answer(why);
+    if (in_python_) {
+        pass_to_python({});
+        return true;
+    }
+    RestAnswer answer = RestAnswer::error(refused_.http, refused_.text);
+    if (why == Refused::kNoKey || why == Refused::kWrongKey) answer.fields.emplace_back("www-authenticate", "Bearer");
+    refuse(answer);
+    return true;
 }
 
 // What can be said without the body.
@@ -298,6 +320,8 @@ void RestCall::pass_to_python(std::string trouble) {
     call->protocol = client_->protocol();
     call->body = std::move(body_);
     call->body_trouble = std::move(trouble);
+    call->refused = refused_.code;
+    call->why_refused = refused_.text;
     headers_.clear();
     port_.cold.push({std::move(call), false});
 }

@@ -83,6 +83,7 @@ private:
 
     bool is_refused(RestAnswer& why) const;
     void fail(int status, std::string_view message);
+    bool is_shut_out();
     void pass_to_python(std::string trouble);
     void finish();
     void count();
@@ -112,6 +113,8 @@ private:
     bool is_predict_ = false;
     bool in_python_ = false;
     bool keeps_headers_ = false;
+    bool is_preflight_ = false;  // of a page of another origin, which asks what it may send
+    Presented presented_;
     bool has_timeout_ = false;
     bool timeout_is_malformed_ = false;
     std::chrono::nanoseconds timeout_{0};
@@ -119,6 +122,7 @@ private:
     std::string accepted_;  // encodings of the answer
     std::vector<std::pair<std::string, std::string>> headers_;
     size_t header_bytes_ = 0;
+    Gate::Answer refused_{};  // by the gate, for Python to tell
     HeldBytes held_;        // by these
     std::optional<uint64_t> length_;
 

@@ -19,6 +19,7 @@ struct RestSettings {
     bool metrics = true;                // calls are counted
     bool predict_in_python = false;     // predictions are cold calls as well, for whoever wants to see each step
     bool cors = false;                  // pages of other origins may ask: what has an Origin is Python's
+    int max_connections = 0;            // 0: any number
     bool vary_origin = false;           // answers depend on the Origin
 };
 
@@ -31,6 +32,7 @@ public:
 
     std::unique_ptr<Session> open_session(Connection& connection, std::string_view first) override;
     std::shared_ptr<Http2Stream> open(Http2Session& session, int32_t id) override;
+    std::string_view name() const override { return "REST"; }
     uint64_t patience() const override { return 75'000; }  // longer than load balancers keep a connection: a minute
     std::vector<std::string> protocols() const override { return {"h2", "http/1.1"}; }
     uint64_t time_to_take(size_t bytes) const override;

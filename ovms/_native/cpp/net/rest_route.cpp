@@ -91,4 +91,16 @@ bool find_predict_route(std::string_view target, PredictRoute& out) {
     return true;
 }
 
+Scope scope_of(std::string_view target) {
+    const std::string_view path = target.substr(0, target.find('?'));
+    if (same_name(path, "/v1/config/reload"sv)) return Scope::kAdmin;
+    if (same_name(path, "/metrics"sv)) return Scope::kMetrics;
+    if (same_name(path, "/v2/health/live"sv) || same_name(path, "/v2/health/ready"sv)) return Scope::kOpen;
+    constexpr auto kReady = "/ready"sv;
+    std::string_view rest = path;
+    const bool is_ready = take(rest, "/v2/models/"sv) && rest.size() > kReady.size() &&
+                          same_name(rest.substr(rest.size() - kReady.size()), kReady);
+    return is_ready ? Scope::kOpen : Scope::kPredict;
+}
+
 }  // namespace ovms::net

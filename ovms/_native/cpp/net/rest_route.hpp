@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "../registry.hpp"
+#include "keys.hpp"
 
 namespace ovms::net {
 
@@ -18,5 +19,8 @@ struct PredictRoute {
 
 // False: the target is no prediction's. target has to stay as long as the route is used.
 bool find_predict_route(std::string_view target, PredictRoute& out);
+
+// What a key has to allow for a request of this target. The pages of health need none.
+Scope scope_of(std::string_view target);
 
 }  // namespace ovms::net

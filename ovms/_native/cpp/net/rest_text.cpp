@@ -73,8 +73,12 @@ int http_status(Code code) {
 
 int code_of(int status) {
     constexpr int kUnknown = 2;
+    constexpr int kPermissionDenied = 7;
     constexpr int kUnimplemented = 12;
+    constexpr int kUnauthenticated = 16;
     switch (status) {
+        case 401: return kUnauthenticated;
+        case 403: return kPermissionDenied;
         case 404: return static_cast<int>(Code::kNotFound);
         case 405:
         case 501: return kUnimplemented;
