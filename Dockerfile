@@ -61,5 +61,5 @@ RUN python -c "from importlib.metadata import version; print(version('ovms'), '$
 USER 5000:5000
 WORKDIR /var/lib/ovms
 EXPOSE 9000 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["ovms", "ready"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["ovms", "ready"]
 ENTRYPOINT ["/opt/ovms/entrypoint.sh"]

@@ -91,7 +91,7 @@ def test_hardened(podman: Podman, image: str, face: zoo.RealModel, here: Here) -
 
 def test_the_readme_says_the_same(podman: Podman, image: str, face: zoo.RealModel, here: Here) -> None:
     (line,) = re.findall(r"^\$ (docker run .*)$", README, re.MULTILINE)
-    line = line.replace("docker run", f"docker run -d --name {NAME}").replace("resnet", "face")
+    line = line.replace("docker run", "docker run -d --name ovms").replace("resnet", "face")
     container = started(podman, here, line.replace("/models:", f"{face.folder.parent}:", 1)).wait_until_serving()
     with client_of(container) as client:
         assert client.predict("face", dict(face.inputs))["scores"][0, 0] > 0.9
