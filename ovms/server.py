@@ -155,8 +155,11 @@ class Server:
 
     def withdraw(self) -> None:
         """Tell by health that the server is not ready, and take requests until who sends them can have seen that."""
+        was_ready, delay = self._health.was_ready, self._config.shutdown_delay_seconds
         self._health.drain()
-        time.sleep(self._config.shutdown_delay_seconds)
+        if was_ready and delay:
+            logger.info("Not ready any more; new requests are taken for %g s", delay)
+            time.sleep(delay)
 
     def stop(self) -> bool:
         """Drain and unload within ``drain_seconds``; True if all came to its end, False if something still runs."""
@@ -296,16 +299,13 @@ def serve(config: ServerConfig) -> int:
     server = Server(config)
     try:
         server.start(stopping)
-        started = not stopping.is_set()
         while not stopping.is_set():
             woken.wait()
             woken.clear()
             if not stopping.is_set():
                 logger.info("SIGHUP: looking at the configuration file and the repositories")
                 server.look_now()
-        if started and config.shutdown_delay_seconds:
-            logger.info("Not ready any more; new requests are taken for %g s", config.shutdown_delay_seconds)
-            server.withdraw()
+        server.withdraw()
         logger.info("Server stops: no new requests, %g s for those under way", config.drain_seconds)
     except BaseException:
         server.stop()
