@@ -15,7 +15,7 @@ BASE ?= python:3.11-slim-bookworm
 OPENVINO_BASE ?= openvino/ubuntu24_runtime:latest
 EXTRAS ?= all
 
-.PHONY: install run test test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
+.PHONY: install run test chart-tools test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
 .DEFAULT_GOAL := install
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
@@ -36,6 +36,10 @@ test: install
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" || \
 	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "not alone"; status=$$?; \
 	$(BIN)/python -m pytest -q -m alone && exit $$status
+
+# Helm and Kubernetes' schemas, without which the tests of the chart are skipped.
+chart-tools: install
+	$(BIN)/python tools/chart_tools.py
 
 test-native: install
 	$(BIN)/python -m pytest -q tests/native
