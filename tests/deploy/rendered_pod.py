@@ -8,6 +8,7 @@ environment and in the configuration. Everything else is as it was rendered.
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,15 +45,17 @@ class RenderedPod:
         mounts = {mount["name"]: mount["mountPath"] for mount in self.container["volumeMounts"]}
         for volume in self.pod["volumes"]:
             if data := maps.get(volume.get("configMap", {}).get("name")):
-                self._put(self.path(mounts[volume["name"]]), data)
+                self.mount(mounts[volume["name"]], {key: self._moved(text).encode() for key, text in data.items()})
 
-    def _put(self, folder: Path, data: Mapping[str, str]) -> None:
+    def mount(self, place: str, data: Mapping[str, bytes]) -> None:
+        """Put the files of a ConfigMap or Secret where it is mounted; again: instead of those that are there."""
+        folder = self.path(place)
         link = folder / "..data"
         old = Path(os.readlink(link)) if link.is_symlink() else None
-        new = folder / f"..{len(list(folder.iterdir()))}"
+        new = folder / f"..{time.monotonic_ns()}"
         new.mkdir()
-        for name, text in data.items():
-            (new / name).write_text(self._moved(text))
+        for name, content in data.items():
+            (new / name).write_bytes(content)
             if not (folder / name).is_symlink():
                 (folder / name).symlink_to(Path("..data", name))
         fresh = folder / "..data_tmp"

@@ -5,7 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from charts import CHART, HELMS, ROOT, VALUES, VERSIONS, Object, helm, needs_schemas, of_kind, pod_of, render, the
+from charts import (
+    CHART,
+    HELMS,
+    ROOT,
+    VALUES,
+    VERSIONS,
+    Object,
+    helm,
+    needs_its_options,
+    needs_schemas,
+    of_kind,
+    pod_of,
+    render,
+    the,
+)
 
 import ovms
 from ovms.config.command_line import COMMANDS
@@ -127,6 +141,7 @@ def options_of(container: Object) -> dict[str, str]:
 
 @each_values
 def test_every_option_is_one_of_the_server(values: Path) -> None:
+    needs_its_options(values)
     _, container = pod_of(render(values))
     known = {option.name for _, options in COMMANDS[container["args"][0]][1] for option in options}
     assert set(options_of(container)) <= known
@@ -145,6 +160,16 @@ def test_the_grace_period_is_as_long_as_a_stop_may_take(delay: str, drain: str, 
     readiness = container["readinessProbe"]
     if delay == "10":
         assert readiness["periodSeconds"] * readiness["failureThreshold"] < 10
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("10Gi", 8_053_063_680), ("2Ti", 1_649_267_441_664), ("500M", 375_000_000), ("4096", 3072)]
+)
+def test_downloaded_models_fit_into_the_volume(size: str, expected: int) -> None:
+    objects = render(SINGLE, "--set-string", f"cache.size={size}")
+    pod, container = pod_of(objects)
+    assert pod["volumes"][0]["emptyDir"]["sizeLimit"] == size
+    assert int(options_of(container)["model_cache_bytes"]) == expected
 
 
 def test_a_model_has_its_options() -> None:
@@ -172,6 +197,9 @@ def test_a_model_has_its_options() -> None:
         ({"shutdown": {"drainSeconds": -1}}, "drainSeconds"),
         ({"resources": {"requests": {"memory": "1 GB"}}}, "memory"),
         ({"options": {"port": 9001}}, 'options: the chart sets "port" itself'),
+        ({"tls": {"clientCaSecretName": "t"}}, "expected tls.secretName as well"),
+        ({"cache": {"size": "much"}}, "size"),
+        ({"apiKeys": {"secretName": "k"}, "serviceMonitor": {"enabled": True}}, "Prometheus needs a key"),
         ({"ports": {"rest": 9000}}, "ports: expected three different ones"),
         ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}}, "minReplicas is larger"),
         ({"autoscaling": {"enabled": True, "cpuUtilization": 0}}, "by what?"),

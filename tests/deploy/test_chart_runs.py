@@ -1,13 +1,17 @@
 """The server as the chart starts it: from the rendered Deployment's arguments, environment and ConfigMap."""
 
 import json
+import socket
+import ssl
 import time
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
-from charts import CHART, Object, render
-from ovms_client import Client
+from charts import CHART, Object, needs_its_options, render
+from cryptography import x509
+from ovms_client import Client, Unavailable
 from rendered_pod import RenderedPod
 from repository import until
 from rest_calls import ask
@@ -15,6 +19,7 @@ from server_under_test import PATIENCE, Server, free_port
 from servers import BUCKET, seaweedfs
 from slow_load import slow_to_load
 
+from tests.certificates import Authority
 from tests.models import synthetic
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -109,3 +114,64 @@ def test_a_model_comes_from_s3_with_what_a_secret_has(tmp_path: Path) -> None:
             check_serving(pod, server)
             assert server.stop() == 0
     assert list(pod.path("/var/lib/ovms/models").iterdir())
+
+
+def test_keys_come_from_a_secret(tmp_path: Path) -> None:
+    """Health needs none, so probes pass."""
+    needs_its_options(CHART / "ci" / "api-keys-values.yaml")
+    pod = RenderedPod.of_chart(render_here("api-keys"), tmp_path)
+    synthetic.add(1, pod.path("/models"), name="resnet")
+    keys = b"reader metrics 0123456789abcdef-metrics\ncamera predict 0123456789abcdef-predict\n"
+    pod.mount("/secrets/api-keys", {"keys": keys})
+    with pod.running() as server:
+        until(lambda: all(pod.passes(name) for name in PROBES), lambda: server.text)
+        question = json.dumps({"instances": ROW.tolist()})
+        for port, method, path, body, key in (
+            (pod.ports["rest"], "POST", "/v1/models/resnet:predict", question, "0123456789abcdef-predict"),
+            (pod.ports["metrics"], "GET", "/metrics", None, "0123456789abcdef-metrics"),
+        ):
+            assert ask(port, method, path, body).status == 401
+            assert ask(port, method, path, body, {"Authorization": f"Bearer {key}"}).status == 200
+        assert server.stop() == 0
+
+
+def test_certificates_come_from_secrets_and_are_renewed(tmp_path: Path) -> None:
+    """Who has none gets nothing but the metrics port, where the probes ask."""
+    pod = RenderedPod.of_chart(render_here("tls"), tmp_path / "pod")
+    synthetic.add(1, pod.path("/models"), name="resnet")
+    authority = Authority()
+    client = authority.issue("a client")
+    (tmp_path / "client.pem").write_bytes(client.certificate + client.key)
+    context = ssl.create_default_context(cadata=authority.certificate.decode())
+    context.load_cert_chain(tmp_path / "client.pem")
+
+    def renew() -> int:
+        """The serial number of a new certificate."""
+        issued = authority.issue()
+        pod.mount("/secrets/tls", {"tls.crt": issued.certificate, "tls.key": issued.key})
+        return x509.load_pem_x509_certificate(issued.certificate).serial_number
+
+    def shown() -> int:
+        place = ("127.0.0.1", pod.ports["rest"])
+        with (
+            socket.create_connection(place, PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname=place[0]) as connection,
+        ):
+            return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"").serial_number
+
+    first = renew()
+    pod.mount("/secrets/client-ca", {"ca.crt": authority.certificate})
+    grpc_place = f"127.0.0.1:{pod.ports['grpc']}"
+    with pod.running() as server:
+        until(lambda: all(pod.passes(name) for name in PROBES), lambda: server.text)
+        credentials = grpc.ssl_channel_credentials(authority.certificate, client.key, client.certificate)
+        for address, proof in ((grpc_place, credentials), (f"https://127.0.0.1:{pod.ports['rest']}", context)):
+            with Client(address, credentials=proof, timeout=PATIENCE) as known:
+                assert np.array_equal(known.predict("resnet", ROW)["y"], ROW + 1)
+        for proof in (None, grpc.ssl_channel_credentials(authority.certificate)):
+            with Client(grpc_place, credentials=proof, timeout=3) as stranger, pytest.raises(Unavailable):
+                stranger.predict("resnet", ROW)
+        assert shown() == first
+        second = renew()
+        until(lambda: shown() == second, lambda: server.text)
+        assert server.stop() == 0

@@ -25,15 +25,25 @@
 {{- first $chosen -}}
 {{- end -}}
 
+{{/* Three quarters of the volume: a node ends a pod whose emptyDir grows beyond its limit. */}}
+{{- define "ovms.cacheBytes" -}}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 -}}
+{{- $unit := regexFind "[A-Za-z]+$" .Values.cache.size -}}
+{{- div (mul (regexFind "^[0-9]+" .Values.cache.size | int64) (ternary 1 (get $units $unit) (empty $unit)) 3) 4 -}}
+{{- end -}}
+
 {{/* What the chart sets by itself cannot be set twice. */}}
 {{- define "ovms.checkOptions" -}}
-{{- $own := list "config_path" "model_name" "model_path" "port" "rest_port" "metrics_port" "shutdown_delay_seconds" "drain_seconds" "model_cache" "cache_dir" -}}
+{{- $own := list "config_path" "model_name" "model_path" "port" "rest_port" "metrics_port" "shutdown_delay_seconds" "drain_seconds" "model_cache" "cache_dir" "model_cache_bytes" "api_keys_file" "tls_cert_file" "tls_key_file" "tls_client_ca_file" "tls_ports" -}}
 {{- range $place, $options := dict "options" .Values.options "model.options" .Values.model.options -}}
 {{- range $name, $value := $options -}}
 {{- if has $name $own -}}
 {{- fail (printf "%s: the chart sets %q itself" $place $name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.tls.clientCaSecretName (not .Values.tls.secretName) -}}
+{{- fail "tls.clientCaSecretName: expected tls.secretName as well" -}}
 {{- end -}}
 {{- with .Values.ports -}}
 {{- if ne (len (uniq (list .grpc .rest .metrics))) 3 -}}
@@ -61,8 +71,20 @@
 - {{ include "ovms.option" (dict "name" "shutdown_delay_seconds" "value" .Values.shutdown.delaySeconds) }}
 - {{ include "ovms.option" (dict "name" "drain_seconds" "value" .Values.shutdown.drainSeconds) }}
 - --model_cache=/var/lib/ovms/models
+- {{ include "ovms.option" (dict "name" "model_cache_bytes" "value" (include "ovms.cacheBytes" .)) }}
 {{- if .Values.cache.compiled }}
 - --cache_dir=/var/lib/ovms/compiled
+{{- end }}
+{{- if .Values.apiKeys.secretName }}
+- {{ include "ovms.option" (dict "name" "api_keys_file" "value" (printf "/secrets/api-keys/%s" .Values.apiKeys.key)) }}
+{{- end }}
+{{- if .Values.tls.secretName }}
+- --tls_cert_file=/secrets/tls/tls.crt
+- --tls_key_file=/secrets/tls/tls.key
+- --tls_ports=grpc,rest
+{{- end }}
+{{- if .Values.tls.clientCaSecretName }}
+- --tls_client_ca_file=/secrets/client-ca/ca.crt
 {{- end }}
 {{- range $name, $value := .Values.options }}
 - {{ include "ovms.option" (dict "name" $name "value" $value) }}

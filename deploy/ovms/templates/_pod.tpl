@@ -65,13 +65,14 @@ httpGet:
 - name: cache
   {{- if eq .Values.cache.type "emptyDir" }}
   emptyDir:
-    sizeLimit: {{ .Values.cache.size }}
+    sizeLimit: {{ .Values.cache.size | quote }}
   {{- else }}
   persistentVolumeClaim:
     claimName: {{ include "ovms.cacheClaim" . }}
   {{- end }}
 - name: tmp
-  emptyDir: {}
+  emptyDir:
+    sizeLimit: 256Mi
 {{- if ne (include "ovms.what" .) "model" }}
 - name: config
   configMap:
