@@ -1,19 +1,23 @@
-"""Clients of a balancer: each asks one question after the other, checks every answer, and never asks twice."""
+"""Clients of several servers: each asks one question after the other, checks every answer, and never asks twice."""
 
 import http.client
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
 import numpy as np
 from ovms_client import Client
-from server_under_test import PATIENCE
+from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.predict_pb2 import PredictResponse
+from server_under_test import PATIENCE, PREDICT
+from tensor_protos import array_of, request
 
 Ask = Callable[[np.ndarray], np.ndarray]
+Connect = Callable[[], tuple[Ask, Callable[[], None]]]
+"""Makes a client: what asks a model that answers ``y = x``, and what closes it."""
 
 
 @dataclass
@@ -28,11 +32,8 @@ class Load:
 
 
 @contextmanager
-def load_on(grpc_address: str, rest_port: int, model: str, clients: int, *, keep_rest: bool = True) -> Iterator[Load]:
-    """`clients` of each protocol ask a model that answers ``y = x`` until the block ends.
-
-    Those of REST keep their connection, or open one for each request.
-    """
+def load_by(clients: Sequence[Connect]) -> Iterator[Load]:
+    """These clients ask until the block ends."""
     load, over = Load(), threading.Event()
 
     def once(name: str, ask: Ask, x: np.ndarray) -> None:
@@ -45,17 +46,14 @@ def load_on(grpc_address: str, rest_port: int, model: str, clients: int, *, keep
             load.failed.append(f"{name}: {answer} for {x}")
         load.right[name] += 1
 
-    def run(name: str, number: int, connect: Callable[[], tuple[Ask, Callable[[], None]]]) -> None:
+    def run(number: int, connect: Connect) -> None:
         ask, close = connect()
         x = np.full((1, 10), number, np.float32)
         while not over.is_set():
-            once(name, ask, x)
+            once(f"{connect.__qualname__.partition('.')[0]} {number}", ask, x)
         close()
 
-    threads = []
-    for number in range(clients):
-        for protocol, connect in (("gRPC", _grpc(grpc_address, model)), ("REST", _rest(rest_port, model, keep_rest))):
-            threads.append(threading.Thread(target=run, args=(f"{protocol} {number}", number, connect), daemon=True))
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in enumerate(clients)]
     for thread in threads:
         thread.start()
     try:
@@ -66,7 +64,9 @@ def load_on(grpc_address: str, rest_port: int, model: str, clients: int, *, keep
             thread.join(PATIENCE)
 
 
-def _grpc(address: str, model: str) -> Callable[[], tuple[Ask, Callable[[], None]]]:
+def grpc_client(address: str, model: str) -> Connect:
+    """The light client, on a connection to one address."""
+
     def connect() -> tuple[Ask, Callable[[], None]]:
         client = Client(address, timeout=PATIENCE)
         return lambda x: np.asarray(client.predict(model, {"x": x})["y"]), client.close
@@ -74,7 +74,26 @@ def _grpc(address: str, model: str) -> Callable[[], tuple[Ask, Callable[[], None
     return connect
 
 
-def _rest(port: int, model: str, keep: bool) -> Callable[[], tuple[Ask, Callable[[], None]]]:
+def balancing_client(target: str, policy: str, model: str) -> Connect:
+    """gRPC's own client with a service configuration, by which it balances."""
+
+    def connect() -> tuple[Ask, Callable[[], None]]:
+        options = [("grpc.service_config", policy), ("grpc.use_local_subchannel_pool", 1)]
+        channel = grpc.insecure_channel(target, options)
+        call = channel.unary_unary(PREDICT, response_deserializer=PredictResponse.FromString)
+
+        def ask(x: np.ndarray) -> np.ndarray:
+            answer = call(request(model, x=x).SerializeToString(), timeout=PATIENCE)
+            return np.asarray(array_of(answer.outputs["y"]))
+
+        return ask, channel.close
+
+    return connect
+
+
+def rest_client(port: int, model: str, *, keep: bool = True) -> Connect:
+    """Of REST, on a connection that it keeps, or on a new one for each request."""
+
     def connect() -> tuple[Ask, Callable[[], None]]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 

@@ -1,72 +1,48 @@
-"""Two servers behind a real balancer with the configuration that the project gives: both are restarted under load, one
-after the other, by SIGTERM alone, and no request fails."""
+"""Two servers behind a real balancer with the configuration that the project gives, or asked by clients that balance
+themselves: both are restarted under load, one after the other, and no request fails."""
 
 import os
-import shutil
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from balanced_load import load_on
+from balanced_load import Load, balancing_client, grpc_client, load_by, rest_client
+from charts import ROOT
+from members import HAPROXY, NGINX, Member, restart_by_turns, two_members
 from repository import until
 from rest_calls import ask
-from server_under_test import PATIENCE, Server, free_port, starting
+from server_under_test import PATIENCE, free_port
 
 from tests.models import slow
 
-pytestmark = pytest.mark.alone  # health is looked at within times
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]  # health is looked at within times
 
-CONFIGURATIONS = Path(__file__).parents[2] / "deploy" / "balancer"
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
-HAPROXY, NGINX = shutil.which("haproxy", path=PATH), shutil.which("nginx", path=PATH)
+CONFIGURATIONS = ROOT / "deploy" / "balancer"
 CLIENTS = 3  # of each protocol
 RESTARTS = int(os.environ.get("STRESS_RESTARTS", "2"))
 
 
-class Member:
-    """A server at fixed ports, which can be replaced by a new one there."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._stack = folder, ExitStack()
-        self.grpc, self.rest, self.metrics = free_port(), free_port(), free_port()
-        self.start()
-
-    def start(self) -> None:
-        self.server: Server = self._stack.enter_context(
-            starting(
-                *("model", "--model_name", self._folder.name, "--model_path", str(self._folder)),
-                *("--port", str(self.grpc), "--rest_port", str(self.rest), "--metrics_port", str(self.metrics)),
-                *("--shutdown_delay_seconds", "3"),
-            )
-        ).wait_until_ready()
-
-    def restart(self) -> None:
-        self.server.signal()
-        assert self.server.wait() == 0, self.server.text
-        assert "cut off" not in self.server.text
-        self.start()
-
-    def predictions(self) -> int:
-        """How many the server that runs now has answered."""
-        page = ask(self.metrics, "GET", "/metrics").body.decode()
-        lines = [line for line in page.splitlines() if line.startswith("ovms_requests_success{") and "Predict" in line]
-        return int(sum(float(line.rpartition(" ")[2]) for line in lines))
-
-    def close(self) -> None:
-        self._stack.close()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return slow.slow(5, tmp_path_factory.mktemp("balanced"))
 
 
-@contextmanager
-def two_members(folder: Path) -> Iterator[list[Member]]:
-    members = [Member(folder), Member(folder)]
+def check(load: Load, clients: int) -> None:
+    """Every client got answers, and nothing else."""
+    print(f"\n{RESTARTS} restarts, {load.right.total()} right answers")
+    assert load.failed == []
+    assert len(load.right) == clients
+
+
+def ask_status(port: int) -> int:
     try:
-        yield members
-    finally:
-        for member in members:
-            member.close()
+        return ask(port, "GET", "/v2/health/ready").status
+    except OSError:
+        return 0
 
 
 @contextmanager
@@ -87,6 +63,16 @@ def haproxy(members: list[Member], folder: Path) -> Iterator[tuple[int, int]]:
         finally:
             process.terminate()
             process.wait(PATIENCE)
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="HAProxy is not installed: apt-get install haproxy")
+def test_a_rolling_restart_behind_haproxy(folder: Path, tmp_path: Path) -> None:
+    """By SIGTERM alone: HAProxy goes by health."""
+    with two_members(folder) as members, haproxy(members, tmp_path) as (grpc, rest):
+        clients = [grpc_client(f"127.0.0.1:{grpc}", folder.name), rest_client(rest, folder.name)] * CLIENTS
+        with load_by(clients) as load:
+            restart_by_turns(members, RESTARTS, load)
+    check(load, len(clients))
 
 
 class Nginx:
@@ -146,46 +132,29 @@ class Nginx:
         return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
-def ask_status(port: int) -> int:
-    try:
-        return ask(port, "GET", "/v2/health/ready").status
-    except OSError:
-        return 0
-
-
-@pytest.mark.skipif(HAPROXY is None, reason="HAProxy is not installed: apt-get install haproxy")
-@pytest.mark.timeout(300)
-def test_a_rolling_restart_behind_haproxy(tmp_path: Path) -> None:
-    folder = slow.slow(5, tmp_path)
-    with two_members(folder) as members, haproxy(members, tmp_path) as (grpc, rest):
-        with load_on(f"127.0.0.1:{grpc}", rest, folder.name, CLIENTS) as load:
-            for number in range(RESTARTS):
-                # Load on both: each has answered, which a restarted one begins to count anew.
-                until(lambda: min(member.predictions() for member in members) > 50, lambda: load)
-                members[number % 2].restart()
-            until(lambda: min(member.predictions() for member in members) > 50, lambda: load)
-        print(f"\n{RESTARTS} restarts, {load.right.total()} right answers")
-        assert load.failed == []
-        assert len(load.right) == 2 * CLIENTS
-
-
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
-@pytest.mark.timeout(300)
-def test_a_rolling_restart_behind_nginx(tmp_path: Path) -> None:
+def test_a_rolling_restart_behind_nginx(folder: Path, tmp_path: Path) -> None:
     """Which goes by what it is told, not by health: a server is taken out, restarted, and put in again.
 
     A reload closes connections of REST between two requests, which a client that keeps one learns too late.
     """
-    folder = slow.slow(5, tmp_path)
     with two_members(folder) as members:
         nginx = Nginx(members, tmp_path)
-        address = f"127.0.0.1:{nginx.grpc}"
-        with nginx.running(), load_on(address, nginx.rest, folder.name, CLIENTS, keep_rest=False) as load:
-            for number in range(RESTARTS):
-                until(lambda: min(member.predictions() for member in members) > 50, lambda: load)
-                with nginx.without(members[number % 2]):
-                    members[number % 2].restart()
-            until(lambda: min(member.predictions() for member in members) > 50, lambda: load)
-    print(f"\n{RESTARTS} restarts, {load.right.total()} right answers")
-    assert load.failed == []
-    assert len(load.right) == 2 * CLIENTS
+        rest = rest_client(nginx.rest, folder.name, keep=False)
+        clients = [grpc_client(f"127.0.0.1:{nginx.grpc}", folder.name), rest] * CLIENTS
+        with nginx.running(), load_by(clients) as load:
+            restart_by_turns(members, RESTARTS, load, nginx.without)
+    check(load, len(clients))
+
+
+def test_a_rolling_restart_under_clients_that_balance(folder: Path) -> None:
+    """With the service configuration that the documentation gives, and the addresses that a name would stand for."""
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    found = re.search(r"policy = '(\{.*\})'", page)
+    assert found
+    with two_members(folder) as members:
+        target = "ipv4:" + ",".join(f"127.0.0.1:{member.grpc}" for member in members)
+        clients = [balancing_client(target, found[1], folder.name)] * CLIENTS
+        with load_by(clients) as load:
+            restart_by_turns(members, RESTARTS, load)
+    check(load, len(clients))
