@@ -10,8 +10,6 @@ from typing import Any, Final
 
 import pytest
 
-from ovms.config.environment import ALL_OPTIONS
-
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "deploy" / "ovms"
 VALUES: Final = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -21,8 +19,6 @@ VERSIONS: Final = ("1.25", "1.37")
 
 HELMS: Final = ("helm3", "helm4")
 MISSING: Final = "is not installed: make chart-tools"
-
-KEYS_OPTION: Final = "api_keys_file"
 
 Object = dict[str, Any]
 
@@ -62,9 +58,3 @@ def pod_of(objects: list[Object]) -> tuple[Object, Object]:
     pod = the(objects, "Deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     return pod, container
-
-
-def needs_its_options(values: Path) -> None:
-    """Skips the test of values that this server has no options for."""
-    if "apiKeys" in values.read_text() and KEYS_OPTION not in {option.name for option in ALL_OPTIONS}:
-        pytest.skip(f"this server has no --{KEYS_OPTION}")

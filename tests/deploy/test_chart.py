@@ -13,7 +13,6 @@ from charts import (
     VERSIONS,
     Object,
     helm,
-    needs_its_options,
     needs_schemas,
     of_kind,
     pod_of,
@@ -141,7 +140,6 @@ def options_of(container: Object) -> dict[str, str]:
 
 @each_values
 def test_every_option_is_one_of_the_server(values: Path) -> None:
-    needs_its_options(values)
     _, container = pod_of(render(values))
     known = {option.name for _, options in COMMANDS[container["args"][0]][1] for option in options}
     assert set(options_of(container)) <= known

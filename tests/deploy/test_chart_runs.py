@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from charts import CHART, Object, needs_its_options, render
+from charts import CHART, Object, render
 from cryptography import x509
 from ovms_client import Client, Unavailable
 from rendered_pod import RenderedPod
@@ -118,7 +118,6 @@ def test_a_model_comes_from_s3_with_what_a_secret_has(tmp_path: Path) -> None:
 
 def test_keys_come_from_a_secret(tmp_path: Path) -> None:
     """Health needs none, so probes pass."""
-    needs_its_options(CHART / "ci" / "api-keys-values.yaml")
     pod = RenderedPod.of_chart(render_here("api-keys"), tmp_path)
     synthetic.add(1, pod.path("/models"), name="resnet")
     keys = b"reader metrics 0123456789abcdef-metrics\ncamera predict 0123456789abcdef-predict\n"
