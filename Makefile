@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 TF_VENV ?= .venv-tf
+AUDIT_VENV ?= .venv-audit
 BIN := $(VENV)/bin
 BUILD := $(BIN)/python setup.py -q build_ext --inplace
 NATIVE := setup.py $(wildcard ovms/_native/*.p* ovms/_native/cpp/*.*pp ovms/_native/cpp/net/*.*pp)
@@ -15,7 +16,7 @@ BASE ?= python:3.11-slim-bookworm
 OPENVINO_BASE ?= openvino/ubuntu24_runtime:latest
 EXTRAS ?= all
 
-.PHONY: install run test test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
+.PHONY: install run test chart-tools audit test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
 .DEFAULT_GOAL := install
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
@@ -36,6 +37,10 @@ test: install
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" || \
 	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "not alone"; status=$$?; \
 	$(BIN)/python -m pytest -q -m alone && exit $$status
+
+# Helm and Kubernetes' schemas, without which the tests of the chart are skipped.
+chart-tools: install
+	$(BIN)/python tools/chart_tools.py
 
 test-native: install
 	$(BIN)/python -m pytest -q tests/native
@@ -65,6 +70,13 @@ lint: install
 typecheck: install
 	$(BIN)/mypy && $(BIN)/stubtest ovms._native.serving ovms._native.codec ovms._native.frontend --ignore-missing-stub --concise
 
+# What an installation brings with it: versions, licences, known vulnerabilities. It fails on bad news only.
+$(AUDIT_VENV)/installed:
+	$(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/python -m pip install -q pip-audit==2.10.1 && touch $@
+
+audit: install $(AUDIT_VENV)/installed
+	$(BIN)/python tools/audit.py --pip-audit $(AUDIT_VENV)/bin/pip-audit
+
 format: install
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -84,6 +96,6 @@ cov: install
 	OVMS_COVERAGE=1 $(BUILD) --force && $(BIN)/python -m pytest -q --cov=ovms --cov=ovms_client && $(BIN)/gcovr --filter ovms/_native/cpp; status=$$?; $(BUILD) --force && exit $$status
 
 clean:
-	rm -rf build dist $(VENV) $(TF_VENV) *.egg-info client/*.egg-info ovms/_native/*.so .*_cache
+	rm -rf build dist $(VENV) $(TF_VENV) $(AUDIT_VENV) *.egg-info client/*.egg-info ovms/_native/*.so .*_cache
 
 check: lint typecheck test

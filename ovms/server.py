@@ -153,6 +153,14 @@ class Server:
         for protocol, front_end in reversed(self._front_ends.items()):
             logger.info("%s server listens on port %d and will be serving models: %s", protocol, front_end.port, names)
 
+    def withdraw(self) -> None:
+        """Tell by health that the server is not ready, and take requests until who sends them can have seen that."""
+        was_ready, delay = self._health.was_ready, self._config.shutdown_delay_seconds
+        self._health.drain()
+        if was_ready and delay:
+            logger.info("Not ready any more; new requests are taken for %g s", delay)
+            time.sleep(delay)
+
     def stop(self) -> bool:
         """Drain and unload within ``drain_seconds``; True if all came to its end, False if something still runs."""
         deadline = time.monotonic() + self._config.drain_seconds
@@ -280,8 +288,8 @@ class Server:
 def serve(config: ServerConfig) -> int:
     """Run a server until a signal ends it; the process's exit code.
 
-    SIGTERM or SIGINT stops it in order: no new calls, those under way finish, exit 0. A second signal ends it at once,
-    unless it comes together with the first.
+    SIGTERM or SIGINT stops it in order: not ready, no new calls, those under way finish, exit 0. A second signal ends
+    it at once, unless it comes together with the first.
     Raises ServingError if it cannot start, after stopping what had started. A thread that does not come to its end (a
     request or a load that takes longer than it may) is left behind; whoever ends the process must not wait for it.
     """
@@ -297,6 +305,7 @@ def serve(config: ServerConfig) -> int:
             if not stopping.is_set():
                 logger.info("SIGHUP: looking at the configuration file and the repositories")
                 server.look_now()
+        server.withdraw()
         logger.info("Server stops: no new requests, %g s for those under way", config.drain_seconds)
     except BaseException:
         server.stop()

@@ -30,6 +30,7 @@ class Health:
         self._available: dict[str, set[int]] = {}
         self._served_once: set[str] = set()  # of those that are configured
         self._ready_once = False
+        self._was_ready = False
         self._publish("", *SERVICES, status=_NOT_SERVING)
 
     def set_models(self, models: Iterable[str]) -> None:
@@ -59,6 +60,12 @@ class Health:
                 self._publish_model(state.id.name)
                 self._publish_server()
 
+    @property
+    def was_ready(self) -> bool:
+        """Whether the server has ever been ready: then somebody may send it requests."""
+        with self._lock:
+            return self._was_ready
+
     def drain(self) -> None:
         """Report NOT_SERVING everywhere from now on, and end the streams of those who watch."""
         self.servicer.drain()
@@ -72,6 +79,7 @@ class Health:
         required = self._served_once if self._ready_once else self._configured
         ready = all(name in self._available for name in required)
         self._ready_once = self._ready_once or (ready and bool(required))
+        self._was_ready = self._was_ready or ready
         self._publish("", *SERVICES, status=_SERVING if ready else _NOT_SERVING)
 
     def _publish(self, *services: str, status: int) -> None:

@@ -80,6 +80,7 @@ def server_config(
         metrics=not settings["no_metrics"],
         api_keys_file=settings["api_keys_file"],
         requests_per_second=settings["requests_per_second"],
+        shutdown_delay_seconds=settings["shutdown_delay_seconds"],
         drain_seconds=settings["drain_seconds"],
         log_level=settings["log_level"],
         log_path=settings["log_path"],

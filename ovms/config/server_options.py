@@ -185,8 +185,13 @@ SERVER_OPTIONS: Final = (
     switch("no_metrics", "count no calls; /metrics then tells of models and the process only"),
     switch("wait_for_models", "open the port only after every model was tried"),
     Option(
+        "shutdown_delay_seconds", seconds,
+        "how long requests are still taken when the server is told to stop, while health says that it is not ready "
+        f"(default {ServerConfig.shutdown_delay_seconds:g})", "S", ServerConfig.shutdown_delay_seconds,
+    ),
+    Option(
         "drain_seconds", seconds,
-        f"how long requests under way may go on when the server is told to stop (default "
+        f"how long requests under way may go on after that (default "
         f"{ServerConfig.drain_seconds:g})", "S", ServerConfig.drain_seconds,
     ),
     *LOG_OPTIONS,

@@ -286,8 +286,11 @@ class ServerConfig:
     requests_per_second: float = 0.0
     """Of each key, or without keys of each address; 0: any number."""
 
+    shutdown_delay_seconds: float = 0.0
+    """How long requests are still taken once the server was told to stop and says that it is not ready."""
+
     drain_seconds: float = 25.0
-    """How long requests under way may go on once the server was told to stop."""
+    """How long requests under way may go on after that."""
 
     log_level: str = "INFO"
     """DEBUG, INFO or ERROR."""

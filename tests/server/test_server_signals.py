@@ -13,6 +13,8 @@ import grpc
 import numpy as np
 import pytest
 from grpc_engines import ENGINES
+from repository import until
+from rest_calls import ask
 from server_under_test import (
     PATIENCE,
     ROOT,
@@ -185,6 +187,37 @@ def test_no_time_to_drain_and_nothing_to_drain(tmp_path: Path, engine: str) -> N
         assert server.stop() == 0
         assert "cut off" not in server.text
         assert server.lines[-1].endswith("Server stopped")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_requests_are_taken_until_a_balancer_can_have_seen_that_there_shall_be_none(
+    tmp_path: Path, engine: str
+) -> None:
+    metrics = free_port()
+    options = ("--shutdown_delay_seconds", "3", "--metrics_port", str(metrics), "--grpc_engine", engine)
+    with serving(synthetic.add(1, tmp_path), *options) as server, Stubs(server.address) as stubs:
+        assert stubs.health_of() == "SERVING"
+        server.signal()
+        server.wait_for_line("Not ready any more; new requests are taken for 3 s")
+        until(lambda: stubs.health_of() == "NOT_SERVING", lambda: server.text)
+        assert ask(metrics, "GET", "/v2/health/ready").status == 503
+        with Stubs(server.address) as newcomer:
+            for one in (stubs, newcomer):
+                answer = one.prediction.Predict(request("add", x=np.zeros((1, 10), np.float32)), timeout=PATIENCE)
+                assert np.array_equal(array_of(answer.outputs["y"]), np.ones((1, 10), np.float32))
+        assert "Server stops" not in server.text
+        assert server.wait() == 0
+        assert server.lines[-1].endswith("Server stopped")
+
+
+def test_a_server_that_was_never_ready_does_not_wait_for_a_balancer(tmp_path: Path) -> None:
+    folder = slow_to_load(tmp_path)
+    options = ("--model_name", "h", "--model_path", str(folder), "--port", "0", "--shutdown_delay_seconds", "3600")
+    with starting("model", *options) as server:
+        server.wait_for_line("Creating inference engine object")
+        server.signal()
+        assert server.wait() == 0
+        assert "Not ready any more" not in server.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -109,6 +109,7 @@ def test_every_option(parsed: Callable[..., ServerConfig]) -> None:
         *("--port", "9001", "--grpc_bind_address", "127.0.0.1", "--grpc_workers", "3", "--nireq", "7"),
         *("--target_device", "MULTI:GPU,CPU", "--plugin_config", '{"CPU_THREADS_NUM": 2}'),
         *("--model_version_policy", '{"specific": {"versions": [1, 3]}}', "--strict_dtypes", "--drain_seconds", "1.5"),
+        *("--shutdown_delay_seconds", "2.5"),
         *("--rest_port", "8001", "--rest_bind_address", "::1", "--rest_workers", "5", "--rest_engine", "meinheld"),
         *("--rest_max_body_bytes", "1000", "--rest_timeout_seconds", "0.5", "--rest_read_timeout_seconds", "7"),
         *("--allowed_origins", "https://a.example,https://b.example", "--allowed_methods", "GET"),
@@ -125,7 +126,9 @@ def test_every_option(parsed: Callable[..., ServerConfig]) -> None:
     grpc = GrpcConfig(port=9001, bind_address="127.0.0.1", workers=3)
     cors = Cors(("https://a.example", "https://b.example"), ("GET",), ("X-One", "X-Two"))
     rest = RestConfig(8001, "::1", 5, "meinheld", 1000, timeout_seconds=0.5, read_timeout_seconds=7, cors=cors)
-    assert config == ServerConfig(models=(model,), grpc=grpc, rest=rest, strict_dtypes=True, drain_seconds=1.5)
+    assert config == ServerConfig(
+        models=(model,), grpc=grpc, rest=rest, strict_dtypes=True, shutdown_delay_seconds=2.5, drain_seconds=1.5
+    )
 
 
 def test_every_new_option(parsed: Callable[..., ServerConfig], tmp_path: Path) -> None:

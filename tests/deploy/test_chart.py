@@ -1,0 +1,245 @@
+"""The Helm chart: what it renders is valid, and fits together."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from charts import (
+    CHART,
+    HELMS,
+    ROOT,
+    VALUES,
+    VERSIONS,
+    Object,
+    helm,
+    needs_schemas,
+    of_kind,
+    pod_of,
+    render,
+    the,
+)
+
+import ovms
+from ovms.config.command_line import COMMANDS
+
+each_values = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+SINGLE = CHART / "ci" / "single-model-values.yaml"
+
+
+def by_name(objects: list[Object]) -> dict[tuple[str, str], Object]:
+    return {(one["kind"], one["metadata"]["name"]): one for one in objects}
+
+
+@each_values
+@pytest.mark.parametrize("name", HELMS)
+def test_it_lints(name: str, values: Path) -> None:
+    done = helm(name, "lint", "--strict", str(CHART), "--values", str(values))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@each_values
+def test_both_helms_render_the_same(values: Path) -> None:
+    objects = [by_name(render(values, name=name)) for name in HELMS]
+    assert objects[0] == objects[1]
+    assert len(objects[0]) >= 4
+
+
+@needs_schemas
+@each_values
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_takes_it(values: Path, version: str) -> None:
+    import kubernetes_validate
+
+    objects = [one for one in render(values, version=version) if one["kind"] != "ServiceMonitor"]
+    for one in objects:
+        kubernetes_validate.validate(one, version, strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(the(objects, "Deployment") | {"speck": {}}, version, strict=True)
+
+
+@each_values
+def test_what_points_at_something_points_at_something_there(values: Path) -> None:
+    """What schemas do not see."""
+    objects = render(values)
+    deployment = the(objects, "Deployment")
+    pod, container = pod_of(objects)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert all(0 < port < 65536 for port in ports.values())
+    assert len(set(ports.values())) == len(ports)
+    assert {one["metadata"]["namespace"] for one in objects} == {"n"}
+
+    selectors = [deployment["spec"]["selector"]["matchLabels"]]
+    selectors += [service["spec"]["selector"] for service in of_kind(objects, "Service")]
+    selectors += [one["spec"]["selector"]["matchLabels"] for one in of_kind(objects, "PodDisruptionBudget")]
+    selectors += [one["spec"]["podSelector"]["matchLabels"] for one in of_kind(objects, "NetworkPolicy")]
+    selectors += [one["labelSelector"]["matchLabels"] for one in pod["topologySpreadConstraints"]]
+    assert len(selectors) >= 5
+    for selector in selectors:
+        assert selector
+        assert selector.items() <= labels.items()
+
+    for service in of_kind(objects, "Service"):
+        for port in service["spec"]["ports"]:
+            assert port["targetPort"] in ports
+            if service["spec"].get("clusterIP") == "None":
+                assert port["port"] == ports[port["targetPort"]]
+    for policy in of_kind(objects, "NetworkPolicy"):
+        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} == set(ports)
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["port"] in ports
+
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    mounts = [mount["name"] for mount in container["volumeMounts"]]
+    assert sorted(mounts) == sorted(volumes)
+    assert len({mount["mountPath"] for mount in container["volumeMounts"]}) == len(mounts)
+    made = {
+        one["metadata"]["name"] for kind in ("ConfigMap", "PersistentVolumeClaim") for one in of_kind(objects, kind)
+    }
+    used = {volume.get("configMap", {}).get("name") for volume in pod["volumes"]}
+    used |= {volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["volumes"]}
+    assert made <= used
+    assert pod["serviceAccountName"] == the(objects, "ServiceAccount")["metadata"]["name"]
+    for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
+        target = scaler["spec"]["scaleTargetRef"]
+        assert (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"])
+        assert "replicas" not in deployment["spec"]
+    for monitor in of_kind(objects, "ServiceMonitor"):
+        chosen = [
+            service
+            for service in of_kind(objects, "Service")
+            if monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+            and "app.kubernetes.io/component" not in service["metadata"]["labels"]
+        ]
+        (service,) = chosen
+        assert {one["port"] for one in monitor["spec"]["endpoints"]} <= {p["name"] for p in service["spec"]["ports"]}
+
+
+@each_values
+def test_pods_may_do_nothing_that_they_need_not(values: Path) -> None:
+    """The profile "restricted" of the Pod Security Standards, and a root that is read-only."""
+    pod, container = pod_of(render(values))
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 5000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert not any("hostPath" in volume for volume in pod["volumes"])
+
+
+def options_of(container: Object) -> dict[str, str]:
+    """Of the server, by name."""
+    return dict(argument.removeprefix("--").split("=", 1) for argument in container["args"][1:])
+
+
+@each_values
+def test_every_option_is_one_of_the_server(values: Path) -> None:
+    _, container = pod_of(render(values))
+    known = {option.name for _, options in COMMANDS[container["args"][0]][1] for option in options}
+    assert set(options_of(container)) <= known
+
+
+@pytest.mark.parametrize(
+    ("delay", "drain", "grace"), [("0", "0", 5), ("10", "30", 45), ("2.5", "60", 68)], ids=["none", "default", "long"]
+)
+def test_the_grace_period_is_as_long_as_a_stop_may_take(delay: str, drain: str, grace: int) -> None:
+    objects = render(SINGLE, "--set-json", f'shutdown={{"delaySeconds": {delay}, "drainSeconds": {drain}}}')
+    pod, container = pod_of(objects)
+    assert pod["terminationGracePeriodSeconds"] == grace
+    options = options_of(container)
+    assert (options["shutdown_delay_seconds"], options["drain_seconds"]) == (delay, drain)
+    # Nobody sends a pod anything any more once it has been seen twice not to be ready.
+    readiness = container["readinessProbe"]
+    if delay == "10":
+        assert readiness["periodSeconds"] * readiness["failureThreshold"] < 10
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("10Gi", 8_053_063_680), ("2Ti", 1_649_267_441_664), ("500M", 375_000_000), ("4096", 3072)]
+)
+def test_downloaded_models_fit_into_the_volume(size: str, expected: int) -> None:
+    objects = render(SINGLE, "--set-string", f"cache.size={size}")
+    pod, container = pod_of(objects)
+    assert pod["volumes"][0]["emptyDir"]["sizeLimit"] == size
+    assert int(options_of(container)["model_cache_bytes"]) == expected
+
+
+def test_a_model_has_its_options() -> None:
+    """As they are written: large numbers, text that looks like numbers, lists."""
+    given = {"max_queue": 20_000_000, "shape": "(1,3)", "mean": [1.5, 2], "ready_file": True, "layout": {"x": "NHWC"}}
+    _, container = pod_of(render(SINGLE, "--set-json", f"model.options={json.dumps(given)}"))
+    options = options_of(container)
+    assert options["max_queue"] == "20000000"
+    assert options["shape"] == "(1,3)"
+    assert json.loads(options["mean"]) == [1.5, 2]
+    assert options["ready_file"] == "true"
+    assert json.loads(options["layout"]) == {"x": "NHWC"}
+
+
+@pytest.mark.parametrize("name", HELMS)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": None}, "what is served: expected one of"),
+        ({"model": {"name": "m"}}, "model.name and model.path are needed both"),
+        ({"models": [{"config": {"name": "m", "base_path": "/m"}}]}, "got model, models"),
+        ({"replicas": 3}, "replicas"),
+        ({"ports": {"grpc": 70_000}}, "grpc"),
+        ({"service": {"type": "ClusterIp"}}, "type"),
+        ({"shutdown": {"drainSeconds": -1}}, "drainSeconds"),
+        ({"resources": {"requests": {"memory": "1 GB"}}}, "memory"),
+        ({"options": {"port": 9001}}, 'options: the chart sets "port" itself'),
+        ({"tls": {"clientCaSecretName": "t"}}, "expected tls.secretName as well"),
+        ({"cache": {"size": "much"}}, "size"),
+        ({"apiKeys": {"secretName": "k"}, "serviceMonitor": {"enabled": True}}, "Prometheus needs a key"),
+        ({"ports": {"rest": 9000}}, "ports: expected three different ones"),
+        ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}}, "minReplicas is larger"),
+        ({"autoscaling": {"enabled": True, "cpuUtilization": 0}}, "by what?"),
+        ({"autoscaling": {"enabled": True}, "resources": {"requests": None}}, "needs resources.requests.cpu"),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_values_that_cannot_be_meant(tmp_path: Path, name: str, changes: Any, said: str) -> None:
+    values = tmp_path / "values.json"
+    base = {"model": {"name": "m", "path": "/models/m"}} | changes
+    if base["model"] is None:
+        del base["model"]
+    elif "path" not in base["model"]:
+        base["model"] = {"name": "m", "path": ""}
+    values.write_text(json.dumps(base))
+    done = helm(name, "template", "r", str(CHART), "--values", str(values))
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_every_value_is_described_and_documented() -> None:
+    """In the schema, and beside it in values.yaml."""
+    yaml = pytest.importorskip("yaml")
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(defaults) == set(schema["properties"]) - {"global"}
+
+    def compare(values: Object, described: Object, place: str) -> None:
+        described = schema["definitions"][described["$ref"].rpartition("/")[2]] if "$ref" in described else described
+        if described.get("additionalProperties") is False:
+            assert set(values) <= set(described["properties"]), place
+            for key, value in values.items():
+                if isinstance(value, dict):
+                    compare(value, described["properties"][key], f"{place}/{key}")
+
+    compare(defaults, schema, "")
+
+
+def test_the_chart_is_of_this_version() -> None:
+    yaml = pytest.importorskip("yaml")
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == ovms.__version__
+    assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
+    for file in (ROOT / "deploy" / "kserve").glob("*runtime.yaml"):
+        assert f"image: ovms:{ovms.__version__}" in file.read_text()
