@@ -10,9 +10,12 @@ import pathlib
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 NATIVE = pathlib.Path("ovms/_native")
 CPP = NATIVE / "cpp"
@@ -90,10 +93,42 @@ def extensions() -> list[Extension]:
     return [*made, extension("frontend", FRONTEND, openvino, ["openvino", "nghttp2", "uv", "z", "ssl", "crypto"])]
 
 
+class BuildOnce(build_ext):
+    """Compiles as many sources at a time as there are CPUs, and one that several modules have only once."""
+
+    def build_extensions(self) -> None:
+        compiler = self.compiler
+        made: set[str] = set()
+
+        def compile_all(
+            sources: list[str], output_dir: Any = None, macros: Any = None, include_dirs: Any = None, debug: Any = 0,
+            extra_preargs: Any = None, extra_postargs: Any = None, depends: Any = None,
+        ) -> list[str]:  # fmt: skip
+            # As CCompiler.compile, but for the threads; all modules have the same arguments.
+            _, objects, postargs, options, build = compiler._setup_compile(
+                output_dir, macros, include_dirs, sources, depends, extra_postargs
+            )
+            arguments = compiler._get_cc_args(options, debug, extra_preargs)
+
+            def one(target: str) -> None:
+                source, suffix = build[target]
+                compiler._compile(target, source, suffix, arguments, postargs, options)
+
+            missing = [target for target in objects if target in build and target not in made]
+            made.update(missing)
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                list(threads.map(one, missing))
+            return list(objects)
+
+        compiler.compile = compile_all
+        super().build_extensions()
+
+
 setup(
+    cmdclass={"build_ext": BuildOnce},
     ext_modules=cythonize(
         extensions(),
         build_dir="build/cython",
         compiler_directives={"language_level": "3", "embedsignature": True},
-    )
+    ),
 )

@@ -297,6 +297,7 @@ def usage() -> tuple[int, int, int]:
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), int(status.split()[0])
 
 
+@pytest.mark.alone
 def test_requests_leak_nothing(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     """Good ones, refused ones and large ones, from threads that come and go."""
     serve(synthetic.add(1, tmp_path), nireq=2)

@@ -82,8 +82,8 @@ def test_in_the_order_of_their_arrival(serve: Serve, registry: _native.Registry,
 
 
 def test_who_has_no_time_left_gets_no_run(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
-    model = serve(slow(200, tmp_path), nireq=1)
-    run = known(registry, 200)
+    model = serve(slow(120, tmp_path), nireq=1)
+    run = known(registry, 120)
     with ThreadPoolExecutor(1) as threads:
         (first,) = fill(threads, model, registry, 1)
         began = time.perf_counter()
@@ -100,7 +100,7 @@ def test_who_is_ready_waits_all_the_same(
     serve: Serve, registry: _native.Registry, tmp_path: Path, nireq: int, queue: int
 ) -> None:
     """For max_queue."""
-    model = serve(slow(200, tmp_path), nireq=nireq, max_queue=queue)
+    model = serve(slow(80, tmp_path), nireq=nireq, max_queue=queue)
     for _ in range(KNOWN):  # each infer request is known: the one used last is taken
         _native.predict(registry, data())
     with ThreadPoolExecutor(8) as threads:
