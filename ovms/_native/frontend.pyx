@@ -81,12 +81,6 @@ cdef class ColdCall:
         return self.call.get().body_trouble.decode("latin-1")
 
     @property
-    def refusal(self):
-        """HTTP: the number of google.rpc.Code, and the text, that it is to be answered with; None: what it asks for."""
-        cdef CColdCall* call = self.call.get()
-        return (call.refused, call.why_refused.decode("latin-1")) if call.refused else None
-
-    @property
     def body(self):
         """The message, or the body, as bytes."""
         return self.call.get().body.data()[:self.call.get().body.size()] if self.call.get().body.size() else b""
@@ -194,11 +188,9 @@ cdef class FrontEnd:
         return self.front_end.add_grpc(settings)
 
     def add_rest(self, *, size_t max_body=1 << 30, double timeout_seconds=0, double read_seconds=30,
-                 bint metrics=True, bint predict_in_python=False, bint cors=False, bint vary_origin=False,
+                 bint metrics=True, bint predict_in_python=False, origins=(),
                  int max_connections=0):
-        """A port that speaks REST; its number. cors: requests with an Origin are answered by Python, all of them.
-
-        vary_origin: other answers depend on the Origin as well.
+        """A port that speaks REST; its number. origins: of pages that may ask, or * alone; Python answers what has an Origin.
         """
         cdef RestSettings settings
         settings.max_body = max_body
@@ -206,8 +198,10 @@ cdef class FrontEnd:
         settings.read_seconds = read_seconds
         settings.metrics = metrics
         settings.predict_in_python = predict_in_python
-        settings.cors = cors
-        settings.vary_origin = vary_origin
+        settings.cors = len(origins) != 0
+        settings.any_origin = "*" in origins
+        for origin in origins:
+            settings.origins.insert(<string>origin.encode("latin-1", "replace"))
         settings.max_connections = max_connections
         return self.front_end.add_rest(settings)
 

@@ -32,8 +32,6 @@ cdef extern from "net/cold_calls.hpp" namespace "ovms::net" nogil:
         string protocol
         Body body
         string body_trouble
-        int refused
-        string why_refused
         Deadline deadline
         cbool gone()
         void send(string_view) except +
@@ -97,7 +95,8 @@ cdef extern from "net/rest_port.hpp" namespace "ovms::net" nogil:
         cbool metrics
         cbool predict_in_python
         cbool cors
-        cbool vary_origin
+        cbool any_origin
+        unordered_set[string] origins
         int max_connections
 
 

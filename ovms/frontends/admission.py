@@ -9,16 +9,12 @@ import grpc
 from ovms.access.gate import Gate, presented_keys
 from ovms.access.keys import Scope
 from ovms.access.refusals import Refused
-from ovms.errors import Code, ServingError
 from ovms.frontends.status import GRPC_STATUS
 
 OPEN_CALLS: Final = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 """gRPC calls that need no key. Health's List is none of them: it names all models."""
 
 ADMIN_CALLS: Final = frozenset({"/tensorflow.serving.ModelService/HandleReloadConfigRequest"})
-
-REFUSAL: Final = "ovms.refusal"
-"""In a WSGI environment: the code and the text that the native front end has refused a request with."""
 
 
 def admit_wsgi(gate: Gate, interface: str) -> Callable[[Mapping[str, Any], Scope], None]:
@@ -35,13 +31,6 @@ def admit_wsgi(gate: Gate, interface: str) -> Callable[[Mapping[str, Any], Scope
             raise gate.error(why)
 
     return admit
-
-
-def admit_judged(environ: Mapping[str, Any], scope: Scope) -> None:
-    """Refuse what the native front end has, which has judged every request before."""
-    if refusal := environ.get(REFUSAL):
-        code, text = refusal
-        raise ServingError(Code(code), text)
 
 
 class Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]

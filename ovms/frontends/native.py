@@ -14,7 +14,7 @@ from ovms.access.key_file import KeyFile
 from ovms.cgroups import usable_memory
 from ovms.config import RestConfig, ServerConfig
 from ovms.errors import Code, ServingError, clean
-from ovms.frontends.admission import ADMIN_CALLS, OPEN_CALLS, admit_judged
+from ovms.frontends.admission import ADMIN_CALLS, OPEN_CALLS
 from ovms.frontends.cold_grpc import RELOAD, WATCH, Unary, Watch, unary_calls
 from ovms.frontends.grpcio import ColdCalls, ReloadCall
 from ovms.frontends.prediction import make_predict
@@ -154,13 +154,12 @@ class NativeFrontEnd:
             read_seconds=rest.read_timeout_seconds,
             metrics=metrics,
             predict_in_python=in_python,
-            cors=bool(origins),
-            vary_origin=bool(origins) and origins != ("*",),
+            origins=origins,
             max_connections=rest.max_connections,
         )
         self._numbers["REST"] = number
         port = NativeRestPort(self, number, self._listen(number, sockets, tls))
-        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: port.stopping, admit=admit_judged)
+        application = make_rest_app(calls, rest, HTTP_STATUS, lambda: port.stopping)
         self._answers[False] = WsgiBridge(application, port.port).answer
         return port
 

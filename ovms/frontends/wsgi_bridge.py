@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from ovms.api.rest_errors import Refusal, error_body
-from ovms.frontends.admission import REFUSAL
 
 _OWN_NAMES: Final = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
@@ -26,7 +25,6 @@ class HttpCall(Protocol):
     peer: str
     body: bytes
     body_trouble: str
-    refusal: tuple[int, str] | None
 
     def respond(self, status: int, headers: Iterable[tuple[str, str]], content: bytes) -> None: ...
 
@@ -67,7 +65,6 @@ class WsgiBridge:
             "SERVER_NAME": "ovms",
             "SERVER_PORT": self._port,
             "SERVER_PROTOCOL": call.protocol,
-            REFUSAL: call.refusal,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.input": _Body(call),

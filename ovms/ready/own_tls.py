@@ -58,4 +58,7 @@ def _name(certificate: "ssl._PeerCertRetDictType") -> str:
     """One that the certificate is for."""
     places: Any = certificate.get("subjectAltName", ())
     names = [str(value) for kind, value in places if kind in ("DNS", "IP Address")]
+    # Without names of places gRPC core takes that of the subject.
+    subject: Any = certificate.get("subject", ())
+    names += [str(value) for part in subject for kind, value in part if kind == "commonName"]
     return names[0].replace("*", "ready") if names else "localhost"

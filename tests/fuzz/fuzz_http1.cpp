@@ -64,7 +64,8 @@ struct Server {
     static RestSettings settings(bool cors) {
         RestSettings made;
         made.max_body = kMostBody;
-        made.cors = made.vary_origin = cors;
+        made.cors = cors;
+        made.origins = {"http://page.example"};
         return made;
     }
 

@@ -21,6 +21,7 @@ from tests.models import synthetic
 
 MESSAGE = request("null", x=np.zeros((1, 10), np.float32))
 CALLS = 300
+ORIGIN = "https://page.example"
 MOST_SECONDS = 0.05
 """Of a call, mostly, on a machine that also sends the flood: what waits for refusals takes seconds."""
 
@@ -36,11 +37,13 @@ GRPC_FLOOD = """
 REST_FLOOD = """
     import http.client, select, sys
     host, _, port = sys.argv[1].rpartition(":")
+    page = {"origin": sys.argv[2]} if len(sys.argv) > 2 else {}
     connections = [http.client.HTTPConnection(host, int(port), timeout=60) for _ in range(50)]
     def flood():
         for n in range(20):
             for number, one in enumerate(connections):
-                one.request("POST", "/v1/models/null:predict", bytes(1000), {"x-api-key": f"wrong-{n:08}-{number:08}"})
+                brought = {"x-api-key": f"wrong-{n:08}-{number:08}"} | page
+                one.request("POST", "/v1/models/null:predict", bytes(1000), brought)
             for one in connections:
                 answer = one.getresponse()
                 assert answer.status == 401
@@ -58,11 +61,11 @@ ROUNDS = """
 
 
 @contextmanager
-def flooded(script: str, address: str) -> Iterator[list[int]]:
+def flooded(script: str, *arguments: str) -> Iterator[list[int]]:
     """While the block runs a process sends wrong keys; afterwards there is how many it has sent."""
     code = textwrap.dedent(script) + textwrap.dedent(ROUNDS)
     flood = subprocess.Popen(
-        [sys.executable, "-c", code, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert flood.stdin is not None
     assert flood.stdout is not None
@@ -116,18 +119,27 @@ def test_grpc(engine: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
-def test_rest(engine: str, tmp_path: Path) -> None:
-    keys = ("--api_keys_file", str(write_keys(tmp_path / "keys")))
+@pytest.mark.parametrize("page", [(), (ORIGIN,), ("https://other.example",)], ids=["", "of a page", "of another page"])
+def test_rest(engine: str, page: tuple[str, ...], tmp_path: Path) -> None:
+    """Also if the keys come from pages that the server answers by rules of their own."""
+    keys = ("--api_keys_file", str(write_keys(tmp_path / "keys")), *(("--allowed_origins", ORIGIN) if page else ()))
     folder = synthetic.null_model(tmp_path)
-    with rest_serving(folder, "--rest_engine", engine, *keys) as (server, port), Connection(port) as client:
+    with (
+        rest_serving(folder, "--rest_engine", engine, *keys) as (server, port),
+        Connection(port) as client,
+        Stubs(server.address) as stubs,
+    ):
 
         def call() -> None:
             assert client.ask("POST", "/v1/models/null:predict", ROW, bearer(PREDICT)).status == 200
 
         began = time.monotonic()
-        with flooded(REST_FLOOD, f"127.0.0.1:{port}") as sent:
+        with flooded(REST_FLOOD, f"127.0.0.1:{port}", *page) as sent:
             took = seconds(call)
             assert client.ask("GET", "/v2/health/ready").status == 200
+            asked = time.monotonic()
+            assert stubs.health_of() == "SERVING"
+            assert SANITIZED or time.monotonic() - asked < 10 * MOST_SECONDS
         assert wrong_keys(port, "REST") == sent[0]
         assert lines_of(server) <= time.monotonic() - began + 2
         assert SANITIZED or statistics.median(took) < MOST_SECONDS

@@ -33,8 +33,6 @@ public:
     std::string protocol;  // HTTP only: its version, such as HTTP/1.1
     Body body;
     std::string body_trouble;  // HTTP only: why the body is none; empty if it is one, or was not asked for
-    int refused = 0;           // HTTP only: the code it is to be answered with, whatever it asks for; 0: none
-    std::string why_refused;   // and the text
     Deadline deadline = Deadline::max();
 
     // Whether the client has gone, if that is known.

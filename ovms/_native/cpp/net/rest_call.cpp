@@ -74,7 +74,7 @@ void RestCall::begin(Client& client, std::string_view method, std::string_view t
     keeps_headers_ = !is_predict_ || in_python_ || port_.settings.cors;
     has_timeout_ = timeout_is_malformed_ = began_ = is_preflight_ = false;
     presented_ = {};
-    refused_ = {};
+    origin_.clear();
     encoding_.clear();
     accepted_.clear();
     headers_.clear();
@@ -92,6 +92,7 @@ void RestCall::on_header(std::string_view name, std::string_view value) {
         has_timeout_ = true;
     } else if (port_.settings.cors && same_name(name, "origin"sv)) {
         in_python_ = true;
+        origin_ = value;
     } else if (port_.settings.cors && method_ == "OPTIONS"sv && same_name(name, "access-control-request-method"sv)) {
         is_preflight_ = true;
     } else if (port_.gate != nullptr) {
@@ -125,12 +126,12 @@ bool RestCall::is_shut_out() {
     const Scope scope = is_preflight_ && in_python_ ? Scope::kOpen : scope_of(target_);
     const Refused why = port_.gate->judge(presented_, port_, *connection_, scope);
     if (why == Refused::kNot) return false;
-    refused_ = port_.gate->answer(why);
-    if (in_python_) {
-        pass_to_python({});
-        return true;
-    }
-    RestAnswer answer = RestAnswer::error(refused_.http, refused_.text);
+    const Gate::Answer refused = port_.gate->answer(why);
+    RestAnswer answer = RestAnswer::error(refused.http, refused.text);
+    // Not by Python, whose threads are for those who were let in.
+    const RestSettings& settings = port_.settings;
+    if (!origin_.empty() && (settings.any_origin || settings.origins.contains(origin_)))
+        answer.fields.emplace_back("access-control-allow-origin", settings.any_origin ? "*" : origin_);
     if (why == Refused::kNoKey || why == Refused::kWrongKey) answer.fields.emplace_back("www-authenticate", "Bearer");
     refuse(answer);
     return true;
@@ -267,7 +268,7 @@ void RestCall::finish() {
     if (client_ == nullptr) return;
     if (!answer_.from_python) {
         const bool varies = answer_.packing != Packing::kNone || answer_.content.size() > kLeastPacked;
-        if (port_.settings.vary_origin) answer_.vary = varies ? "Origin, Accept-Encoding"sv : "Origin"sv;
+        if (port_.settings.vary_origin()) answer_.vary = varies ? "Origin, Accept-Encoding"sv : "Origin"sv;
         else if (varies) answer_.vary = "Accept-Encoding"sv;
     }
     if (port_.draining()) answer_.close = true;
@@ -320,8 +321,6 @@ void RestCall::pass_to_python(std::string trouble) {
     call->protocol = client_->protocol();
     call->body = std::move(body_);
     call->body_trouble = std::move(trouble);
-    call->refused = refused_.code;
-    call->why_refused = refused_.text;
     headers_.clear();
     port_.cold.push({std::move(call), false});
 }

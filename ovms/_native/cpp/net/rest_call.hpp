@@ -122,7 +122,7 @@ private:
     std::string accepted_;  // encodings of the answer
     std::vector<std::pair<std::string, std::string>> headers_;
     size_t header_bytes_ = 0;
-    Gate::Answer refused_{};  // by the gate, for Python to tell
+    std::string origin_;    // of the page that asks, if pages of other origins may
     HeldBytes held_;        // by these
     std::optional<uint64_t> length_;
 

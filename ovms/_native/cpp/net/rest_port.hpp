@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "call_port.hpp"
@@ -20,7 +21,11 @@ struct RestSettings {
     bool predict_in_python = false;     // predictions are cold calls as well, for whoever wants to see each step
     bool cors = false;                  // pages of other origins may ask: what has an Origin is Python's
     int max_connections = 0;            // 0: any number
-    bool vary_origin = false;           // answers depend on the Origin
+    bool any_origin = false;            // all of them may
+    std::unordered_set<std::string> origins;  // those that may
+
+    // Whether answers depend on the Origin.
+    bool vary_origin() const { return cors && !any_origin; }
 };
 
 class RestPort final : public CallPort {
