@@ -14,7 +14,7 @@ from ovms.errors import Code, ServingError
 from ovms.storage.azure_access import IDENTITY, AzureAccess, connect
 from ovms.storage.azure_account import ACCOUNTS, CONNECTION_STRING, find_account
 from ovms.storage.azure_listing import listing_query, read_listing
-from ovms.storage.cloud_errors import code_of, network_failure, refusal, unintelligible
+from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
 from ovms.storage.known_listings import Contents, KnownListings, Page
 from ovms.storage.listing_get import ListingGet
 from ovms.storage.object_store import StoredObject, StoreOptions
@@ -24,6 +24,10 @@ from ovms.storage.way_in import WayIn
 _PROTOCOL: Final = {"x-ms-version": "2021-12-02"}
 # Both come with the status 403.
 _NOT_KNOWN: Final = ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation")
+
+
+_NOT_FOR_ALL: Final = ((409, "PublicAccessNotPermitted"), (404, "ResourceNotFound"))
+"""How a container that is there refuses whoever does not say who it is."""
 
 
 class AzureStore:
@@ -121,6 +125,8 @@ class AzureStore:
 
 def _refused(place: str, doing: str, status: int, said: str, kind: str) -> ServingError:
     code = Code.UNAUTHENTICATED if said in _NOT_KNOWN else code_of(status)
+    if kind == ANONYMOUS and (status, said) in _NOT_FOR_ALL:
+        code = Code.UNAUTHENTICATED
     return refusal(place, doing, code, f"{said} (HTTP {status})", kind)
 
 

@@ -22,7 +22,7 @@ from ovms.storage.http_get import Answer
 from ovms.storage.known_listings import Contents, KnownListings, Page
 from ovms.storage.listing_get import ListingGet, is_proxied
 from ovms.storage.object_store import StoredObject, StoreOptions
-from ovms.storage.ranged_get import keep_connections, reading, send_get
+from ovms.storage.ranged_get import keep_connections, reading, safe_for_secrets, send_get
 from ovms.storage.way_in import WayIn
 
 KEY_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -30,7 +30,8 @@ EMULATOR: Final = "STORAGE_EMULATOR_HOST"
 
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
 _UNIVERSE: Final = "googleapis.com"
-_FIELDS: Final = quote("items(name,size,generation,timeCreated,md5Hash,crc32c),nextPageToken", safe="")
+_FIELDS: Final = quote("kind,items(name,size,generation,timeCreated,md5Hash,crc32c),nextPageToken", safe="")
+_LISTING: Final = "storage#objects"
 _PAGE: Final = 1000
 
 _KINDS: Final = {
@@ -112,7 +113,9 @@ class GcsStore:
         def read() -> Contents:
             try:
                 page = json.loads(body)
-                return [_stored(item) for item in page.get("items", [])], str(page.get("nextPageToken", ""))
+                if page["kind"] != _LISTING:  # an empty one has nothing else
+                    raise unintelligible(place, "list")
+                return [_stored(item) for item in page.get("items", [])], str(page.get("nextPageToken") or "")
             except (ValueError, LookupError, TypeError, AttributeError):
                 raise unintelligible(place, "list") from None
 
@@ -165,6 +168,11 @@ class GcsStore:
         credentials, kind = _credentials(self._options.anonymous or bool(self._emulator))
         universe = getattr(credentials, "universe_domain", _UNIVERSE)
         endpoint = self.server or f"https://storage.{universe}"
+        if kind != ANONYMOUS and not safe_for_secrets(endpoint):
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"{endpoint}: a token is sent over TLS only; give an https endpoint, or anonymous",
+            )
         session = AuthorizedSession(credentials)
         keep_connections(session)
         return _Access(kind, session, credentials, endpoint, is_proxied(endpoint))

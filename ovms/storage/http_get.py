@@ -55,7 +55,7 @@ class HttpGet:
         for an answer that is too large.
         """
         parts = urlsplit(url)
-        server = (parts.scheme, parts.netloc)
+        server = (parts.scheme, parts.netloc.lower())  # as who signs a request has it
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         deadline = time.monotonic() + seconds
         connection = self._take(server)

@@ -1,8 +1,11 @@
 """A part of an object by one GET request, through a session of ``requests``; its body is read as it comes."""
 
+import ipaddress
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from ovms.errors import Code
 from ovms.storage.cloud_errors import network_failure, refusal
@@ -22,8 +25,21 @@ def keep_connections(session: Any) -> None:
     """Have a session keep as many connections as downloads use at a time."""
     from requests.adapters import HTTPAdapter
 
+    # It warns of answers it cannot read with the whole URL, in which some stores have the signature.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=MOST_CONNECTIONS))
+
+
+def safe_for_secrets(url: str) -> bool:
+    """Whether a secret may be sent there: over TLS, or to this machine itself."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
 
 
 def send_get(

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import servers
-from faulty_proxy import FaultyProxy
+from faulty_proxy import Fault, FaultyProxy
 from servers import BUCKET, AzureServer
 from store_kinds import Azure
 
@@ -242,3 +242,16 @@ def test_without_azure_identity_it_is_asked_anonymously(azurite: AzureServer, mo
     store = AzureStore(servers.PUBLIC, StoreOptions(endpoint=azurite.url))
     assert store.list_objects("nothing/", 10) == []
     assert store.credentials == "anonymous"
+
+
+@pytest.mark.parametrize(("status", "said"), [(409, "PublicAccessNotPermitted"), (404, "ResourceNotFound")])
+def test_a_container_that_is_not_for_everybody(
+    azurite: AzureServer, proxied: Callable[..., FaultyProxy], status: int, said: str
+) -> None:
+    """Azure has other words for it than 403 for whoever does not say who it is."""
+    proxy = proxied(azurite.url)
+    store = AzureStore(BUCKET, StoreOptions(endpoint=proxy.url, anonymous=True))
+    with proxy.failing(Fault(status=status, headers=(("x-ms-error-code", said),))):
+        error = refusal(store)
+    assert error.code is Code.UNAUTHENTICATED
+    assert "it was asked without credentials" in error.message

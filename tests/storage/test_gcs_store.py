@@ -168,3 +168,11 @@ def test_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServingError, match=r"pip install 'ovms\[gcs\]'") as caught:
         GcsStore(BUCKET, StoreOptions())
     assert caught.value.code is Code.FAILED_PRECONDITION
+
+
+def test_a_token_is_not_sent_in_the_clear(gcs_accounts: GcsAccounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Except to this machine itself, where all other tests' servers are."""
+    monkeypatch.setenv(KEY_FILE, str(gcs_accounts.key_file(READER)))
+    error = refusal(GcsStore(BUCKET, StoreOptions(endpoint="http://store.invalid", connect_timeout=0.5)))
+    assert error.code is Code.FAILED_PRECONDITION
+    assert "a token is sent over TLS only" in error.message

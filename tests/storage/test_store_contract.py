@@ -322,12 +322,14 @@ def test_a_storm_of_refusals(kind: StoreKind, store: ObjectStore, proxy: FaultyP
     "fault",
     [
         Fault(status=200, body=b"<html><b>Welcome</b> to our network. <form>"),
+        Fault(status=200, body=b"{}"),
+        Fault(status=200, body=b'{"status": "ok"}'),
         Fault(status=204),
         Fault(status=200),
         Fault(status=302, headers=(("Location", "http://127.0.0.1:1/"),)),
         Fault(status=400, body=b"\0\1"),
     ],
-    ids=["portal", "nothing", "empty", "elsewhere", "refusal"],
+    ids=["portal", "object", "another service", "nothing", "empty", "elsewhere", "refusal"],
 )
 def test_an_answer_that_is_none(
     kind: StoreKind, store: ObjectStore, proxy: FaultyProxy, prefix: str, fault: Fault
@@ -370,7 +372,7 @@ def test_a_cut_in_the_middle(kind: StoreKind, store: ObjectStore, proxy: FaultyP
 
 def test_a_server_that_is_not_there(kind: StoreKind, become: object) -> None:
     port = free_port()
-    for endpoint, said in ((f"http://127.0.0.1:{port}/acct", "refused"), ("http://store.invalid/acct", "resolved")):
+    for endpoint, said in ((f"http://127.0.0.1:{port}/acct", "refused"), ("https://store.invalid/acct", "resolved")):
         store = kind.open(BUCKET, StoreOptions(endpoint=endpoint, connect_timeout=LIMIT, read_timeout=LIMIT))
         error = refused(kind, partial(store.list_objects, "x/", 10))
         assert error.code is Code.UNAVAILABLE
