@@ -170,6 +170,29 @@ def test_downloaded_models_fit_into_the_volume(size: str, expected: int) -> None
     assert int(options_of(container)["model_cache_bytes"]) == expected
 
 
+def config_map_and_volume(*options: str) -> tuple[Object, str]:
+    """The ConfigMap of the list of models, and the name of the one that pods mount."""
+    objects = render(CHART / "ci" / "config-map-values.yaml", *options)
+    (volume,) = [one for one in pod_of(objects)[0]["volumes"] if one["name"] == "config"]
+    return the(objects, "ConfigMap"), volume["configMap"]["name"]
+
+
+def test_old_pods_keep_their_list_where_another_one_restarts_pods() -> None:
+    """It has another name, so no ConfigMap that is mounted changes."""
+    another = ("--set-json", 'models=[{"config": {"name": "late", "base_path": "/models/late"}}]')
+    restarting = ("--set", "restartOnConfigChange=true")
+    old, again, new = (config_map_and_volume(*restarting, *more) for more in ((), ("--set", "replicaCount=3"), another))
+    assert old == again
+    assert old[0]["data"] != new[0]["data"]
+    assert old[0]["metadata"]["name"] != new[0]["metadata"]["name"]
+    for config_map, mounted in (old, new):
+        assert mounted == config_map["metadata"]["name"]
+        assert config_map["immutable"] is True
+    followed, followed_too = config_map_and_volume(), config_map_and_volume(*another)
+    assert followed[1] == followed_too[1] == followed_too[0]["metadata"]["name"]
+    assert "immutable" not in followed[0]
+
+
 def test_a_model_has_its_options() -> None:
     """As they are written: large numbers, text that looks like numbers, lists."""
     given = {"max_queue": 20_000_000, "shape": "(1,3)", "mean": [1.5, 2], "ready_file": True, "layout": {"x": "NHWC"}}
