@@ -110,7 +110,6 @@ def test_what_points_at_something_points_at_something_there(values: Path) -> Non
             service
             for service in of_kind(objects, "Service")
             if monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-            and "app.kubernetes.io/component" not in service["metadata"]["labels"]
         ]
         (service,) = chosen
         assert {one["port"] for one in monitor["spec"]["endpoints"]} <= {p["name"] for p in service["spec"]["ports"]}
@@ -131,6 +130,21 @@ def test_pods_may_do_nothing_that_they_need_not(values: Path) -> None:
     assert pod["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
     assert not any("hostPath" in volume for volume in pod["volumes"])
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
+def test_only_what_may_have_tls_is_published(kind: str) -> None:
+    """The metrics port has none, and stays inside the cluster."""
+    services = of_kind(render(SINGLE, "--set", f"service.type={kind}"), "Service")
+    ports = {
+        service["metadata"]["name"]: (service["spec"]["type"], [port["name"] for port in service["spec"]["ports"]])
+        for service in services
+    }
+    assert ports == {
+        "r-ovms": (kind, ["grpc", "rest"]),
+        "r-ovms-metrics": ("ClusterIP", ["metrics"]),
+        "r-ovms-headless": ("ClusterIP", ["grpc", "rest"]),
+    }
 
 
 def options_of(container: Object) -> dict[str, str]:
