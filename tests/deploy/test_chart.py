@@ -86,7 +86,8 @@ def test_what_points_at_something_points_at_something_there(values: Path) -> Non
             if service["spec"].get("clusterIP") == "None":
                 assert port["port"] == ports[port["targetPort"]]
     for policy in of_kind(objects, "NetworkPolicy"):
-        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} == set(ports)
+        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} <= set(ports)
+        assert all(rule["from"] for rule in policy["spec"]["ingress"])
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] in ports
 
@@ -145,6 +146,18 @@ def test_only_what_may_have_tls_is_published(kind: str) -> None:
         "r-ovms-metrics": ("ClusterIP", ["metrics"]),
         "r-ovms-headless": ("ClusterIP", ["grpc", "rest"]),
     }
+
+
+@pytest.mark.parametrize("metrics_from", [[], [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]])
+def test_a_network_policy_lets_in_only_who_is_named(metrics_from: list[Object]) -> None:
+    """A rule without `from` would let in everybody."""
+    clients = [{"namespaceSelector": {"matchLabels": {"team": "vision"}}}]
+    policy = {"enabled": True, "from": clients, "metricsFrom": metrics_from}
+    spec = the(render(SINGLE, "--set-json", f"networkPolicy={json.dumps(policy)}"), "NetworkPolicy")["spec"]
+    let_in = [(port["port"], rule["from"]) for rule in spec["ingress"] for port in rule["ports"]]
+    expected: list[tuple[str, list[Any]]] = [("grpc", clients), ("rest", clients)]
+    assert let_in == expected + ([("metrics", metrics_from)] if metrics_from else [])
+    assert spec["policyTypes"] == ["Ingress"]
 
 
 def options_of(container: Object) -> dict[str, str]:
@@ -236,6 +249,7 @@ def test_a_model_has_its_options() -> None:
         ({"cache": {"size": "much"}}, "size"),
         ({"apiKeys": {"secretName": "k"}, "serviceMonitor": {"enabled": True}}, "Prometheus needs a key"),
         ({"ports": {"rest": 9000}}, "ports: expected three different ones"),
+        ({"networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]}}, "for whom?"),
         ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}}, "minReplicas is larger"),
         ({"autoscaling": {"enabled": True, "cpuUtilization": 0}}, "by what?"),
         ({"autoscaling": {"enabled": True}, "resources": {"requests": None}}, "needs resources.requests.cpu"),
