@@ -160,6 +160,32 @@ def test_a_network_policy_lets_in_only_who_is_named(metrics_from: list[Object]) 
     assert spec["policyTypes"] == ["Ingress"]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [("single-model", {"grpc": "grpc", "rest": "http"}), ("tls", {"grpc": "https", "rest": "https"})],
+)
+def test_services_say_what_is_spoken(values: str, expected: dict[str, str]) -> None:
+    """To whoever terminates or starts TLS in front of them."""
+    for service in of_kind(render(CHART / "ci" / f"{values}-values.yaml"), "Service"):
+        spoken = {port["name"]: port["appProtocol"] for port in service["spec"]["ports"]}
+        assert spoken in (expected, {"metrics": "http"})
+
+
+@pytest.mark.parametrize(
+    ("version", "policy"), [("1.25", None), ("1.26.9", None), ("1.27", "AlwaysAllow"), ("1.30.4-gke.1", "AlwaysAllow")]
+)
+def test_a_pod_that_is_not_ready_holds_up_no_drain(version: str, policy: str | None) -> None:
+    """Where the cluster knows how to say so."""
+    budget = the(render(SINGLE, version=version), "PodDisruptionBudget")
+    assert budget["spec"].get("unhealthyPodEvictionPolicy") == policy
+
+
+def test_a_rollout_may_take_as_long_as_a_large_model() -> None:
+    assert the(render(SINGLE), "Deployment")["spec"]["progressDeadlineSeconds"] == 3600
+    longer = render(SINGLE, "--set", "progressDeadlineSeconds=7200")
+    assert the(longer, "Deployment")["spec"]["progressDeadlineSeconds"] == 7200
+
+
 def options_of(container: Object) -> dict[str, str]:
     """Of the server, by name."""
     return dict(argument.removeprefix("--").split("=", 1) for argument in container["args"][1:])
