@@ -44,11 +44,28 @@ def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
     assert exposed.returncode == 0, exposed.stdout
 
 
+def setting(name: str) -> str:
+    (value,) = [line.partition("=")[2] for line in UNIT.splitlines() if line.startswith(f"{name}=")]
+    return value
+
+
+def test_its_user_can_be_given_files_and_makes_sockets() -> None:
+    """By a group, which is not called like the user that systemd makes; with the names that the page tells."""
+    page = (ROOT / "docs" / "container.md").read_text()
+    group, folder = setting("SupplementaryGroups"), setting("RuntimeDirectory")
+    assert setting("DynamicUser") == "yes"
+    assert group != "ovms"
+    for text in (page, UNIT):
+        assert f"groupadd --system {group}\n" in text
+        assert f"OVMS_GRPC_SOCKET_PATH=/run/{folder}/" in text
+    assert f"-g {group} -m 0640 " in page
+
+
 def test_the_system_calls_that_it_allows_are_enough(
     podman: Podman, image: str, face: zoo.RealModel, tmp_path: Path
 ) -> None:
     """The same filter, set by the container runtime: others fail with EPERM, as the unit has it."""
-    (group,) = [line.partition("=")[2] for line in UNIT.splitlines() if line.startswith("SystemCallFilter=")]
+    group = setting("SystemCallFilter")
     assert "SystemCallErrorNumber=EPERM" in UNIT
     allowed = sorted(calls_of(group))
     assert {"futex", "sched_setaffinity", "epoll_pwait"} <= set(allowed)

@@ -83,7 +83,7 @@ class Nginx:
         self._file, self._log = folder / "nginx.conf", folder / "nginx.log"
         text = (CONFIGURATIONS / "nginx.conf").read_text()
         for place, instead in (
-            ("/run/ovms-nginx.pid", str(folder / "nginx.pid")),
+            ("/run/nginx.pid", str(folder / "nginx.pid")),
             ("listen 9000", f"listen 127.0.0.1:{self.grpc}"),
             ("listen 8000", f"listen 127.0.0.1:{self.rest}"),
             ("10.0.0.11:9000", f"127.0.0.1:{members[0].grpc}"),

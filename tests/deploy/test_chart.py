@@ -86,7 +86,8 @@ def test_what_points_at_something_points_at_something_there(values: Path) -> Non
             if service["spec"].get("clusterIP") == "None":
                 assert port["port"] == ports[port["targetPort"]]
     for policy in of_kind(objects, "NetworkPolicy"):
-        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} == set(ports)
+        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} <= set(ports)
+        assert all(rule["from"] for rule in policy["spec"]["ingress"])
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] in ports
 
@@ -110,7 +111,6 @@ def test_what_points_at_something_points_at_something_there(values: Path) -> Non
             service
             for service in of_kind(objects, "Service")
             if monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-            and "app.kubernetes.io/component" not in service["metadata"]["labels"]
         ]
         (service,) = chosen
         assert {one["port"] for one in monitor["spec"]["endpoints"]} <= {p["name"] for p in service["spec"]["ports"]}
@@ -131,6 +131,59 @@ def test_pods_may_do_nothing_that_they_need_not(values: Path) -> None:
     assert pod["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
     assert not any("hostPath" in volume for volume in pod["volumes"])
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
+def test_only_what_may_have_tls_is_published(kind: str) -> None:
+    """The metrics port has none, and stays inside the cluster."""
+    services = of_kind(render(SINGLE, "--set", f"service.type={kind}"), "Service")
+    ports = {
+        service["metadata"]["name"]: (service["spec"]["type"], [port["name"] for port in service["spec"]["ports"]])
+        for service in services
+    }
+    assert ports == {
+        "r-ovms": (kind, ["grpc", "rest"]),
+        "r-ovms-metrics": ("ClusterIP", ["metrics"]),
+        "r-ovms-headless": ("ClusterIP", ["grpc", "rest"]),
+    }
+
+
+@pytest.mark.parametrize("metrics_from", [[], [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]])
+def test_a_network_policy_lets_in_only_who_is_named(metrics_from: list[Object]) -> None:
+    """A rule without `from` would let in everybody."""
+    clients = [{"namespaceSelector": {"matchLabels": {"team": "vision"}}}]
+    policy = {"enabled": True, "from": clients, "metricsFrom": metrics_from}
+    spec = the(render(SINGLE, "--set-json", f"networkPolicy={json.dumps(policy)}"), "NetworkPolicy")["spec"]
+    let_in = [(port["port"], rule["from"]) for rule in spec["ingress"] for port in rule["ports"]]
+    expected: list[tuple[str, list[Any]]] = [("grpc", clients), ("rest", clients)]
+    assert let_in == expected + ([("metrics", metrics_from)] if metrics_from else [])
+    assert spec["policyTypes"] == ["Ingress"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [("single-model", {"grpc": "grpc", "rest": "http"}), ("tls", {"grpc": "https", "rest": "https"})],
+)
+def test_services_say_what_is_spoken(values: str, expected: dict[str, str]) -> None:
+    """To whoever terminates or starts TLS in front of them."""
+    for service in of_kind(render(CHART / "ci" / f"{values}-values.yaml"), "Service"):
+        spoken = {port["name"]: port["appProtocol"] for port in service["spec"]["ports"]}
+        assert spoken in (expected, {"metrics": "http"})
+
+
+@pytest.mark.parametrize(
+    ("version", "policy"), [("1.25", None), ("1.26.9", None), ("1.27", "AlwaysAllow"), ("1.30.4-gke.1", "AlwaysAllow")]
+)
+def test_a_pod_that_is_not_ready_holds_up_no_drain(version: str, policy: str | None) -> None:
+    """Where the cluster knows how to say so."""
+    budget = the(render(SINGLE, version=version), "PodDisruptionBudget")
+    assert budget["spec"].get("unhealthyPodEvictionPolicy") == policy
+
+
+def test_a_rollout_may_take_as_long_as_a_large_model() -> None:
+    assert the(render(SINGLE), "Deployment")["spec"]["progressDeadlineSeconds"] == 3600
+    longer = render(SINGLE, "--set", "progressDeadlineSeconds=7200")
+    assert the(longer, "Deployment")["spec"]["progressDeadlineSeconds"] == 7200
 
 
 def options_of(container: Object) -> dict[str, str]:
@@ -170,6 +223,29 @@ def test_downloaded_models_fit_into_the_volume(size: str, expected: int) -> None
     assert int(options_of(container)["model_cache_bytes"]) == expected
 
 
+def config_map_and_volume(*options: str) -> tuple[Object, str]:
+    """The ConfigMap of the list of models, and the name of the one that pods mount."""
+    objects = render(CHART / "ci" / "config-map-values.yaml", *options)
+    (volume,) = [one for one in pod_of(objects)[0]["volumes"] if one["name"] == "config"]
+    return the(objects, "ConfigMap"), volume["configMap"]["name"]
+
+
+def test_old_pods_keep_their_list_where_another_one_restarts_pods() -> None:
+    """It has another name, so no ConfigMap that is mounted changes."""
+    another = ("--set-json", 'models=[{"config": {"name": "late", "base_path": "/models/late"}}]')
+    restarting = ("--set", "restartOnConfigChange=true")
+    old, again, new = (config_map_and_volume(*restarting, *more) for more in ((), ("--set", "replicaCount=3"), another))
+    assert old == again
+    assert old[0]["data"] != new[0]["data"]
+    assert old[0]["metadata"]["name"] != new[0]["metadata"]["name"]
+    for config_map, mounted in (old, new):
+        assert mounted == config_map["metadata"]["name"]
+        assert config_map["immutable"] is True
+    followed, followed_too = config_map_and_volume(), config_map_and_volume(*another)
+    assert followed[1] == followed_too[1] == followed_too[0]["metadata"]["name"]
+    assert "immutable" not in followed[0]
+
+
 def test_a_model_has_its_options() -> None:
     """As they are written: large numbers, text that looks like numbers, lists."""
     given = {"max_queue": 20_000_000, "shape": "(1,3)", "mean": [1.5, 2], "ready_file": True, "layout": {"x": "NHWC"}}
@@ -199,6 +275,7 @@ def test_a_model_has_its_options() -> None:
         ({"cache": {"size": "much"}}, "size"),
         ({"apiKeys": {"secretName": "k"}, "serviceMonitor": {"enabled": True}}, "Prometheus needs a key"),
         ({"ports": {"rest": 9000}}, "ports: expected three different ones"),
+        ({"networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]}}, "for whom?"),
         ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 4}}, "minReplicas is larger"),
         ({"autoscaling": {"enabled": True, "cpuUtilization": 0}}, "by what?"),
         ({"autoscaling": {"enabled": True}, "resources": {"requests": None}}, "needs resources.requests.cpu"),

@@ -69,7 +69,18 @@ def test_a_pod_serves_and_stops(tmp_path: Path, values: str) -> None:
     with pod.running() as server:
         check_serving(pod, server)
         check_stopping(pod, server)
-    assert list(pod.path("/var/lib/ovms/compiled").iterdir())  # compiled models are kept where it may write
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_compiled_models_are_kept_only_where_that_is_wanted(tmp_path: Path, kept: bool) -> None:
+    """In the volume, where the pod may write."""
+    wanted = ("--set", "cache.compiled=true") if kept else ()
+    pod = RenderedPod.of_chart(render_here("single-model", *wanted), tmp_path)
+    synthetic.add(1, pod.path("/models"), name="resnet")
+    with pod.running() as server:
+        until(lambda: pod.passes("readinessProbe"), lambda: server.text)
+        assert server.stop() == 0
+    assert any(pod.path("/var/lib/ovms").glob("**/*.blob")) is kept
 
 
 def test_a_pod_that_loads_is_alive_and_not_ready(tmp_path: Path) -> None:

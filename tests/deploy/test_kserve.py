@@ -36,6 +36,15 @@ def test_the_service_asks_for_this_runtime_and_a_format_and_protocol_of_it() -> 
     assert model["protocolVersion"] in spec["spec"]["protocolVersions"]
 
 
+def test_a_protocol_has_a_port() -> None:
+    """No port is listed, so requests go to 8080, and only what is spoken there is offered."""
+    spec = runtime("ServingRuntime")["spec"]
+    (container,) = spec["containers"]
+    assert spec["protocolVersions"] == ["v1"]
+    assert "ports" not in container
+    assert "--rest_port=8080" in container["args"]
+
+
 @needs_schemas
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_its_pod(version: str) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from charts import CHART, ROOT, VALUES, VERSIONS, helm, needs_schemas
-from members import HAPROXY
+from members import HAPROXY, NGINX
+from repository import until
+from server_under_test import free_port
 
 from ovms.config.command_line import COMMANDS
 
@@ -25,7 +27,7 @@ def typed(program: str) -> list[str]:
 
 
 def test_every_command_is_tried_here() -> None:
-    tried = [line for program in ("helm", "kubectl", "haproxy", "ovms", "export") for line in typed(program)]
+    tried = [line for program in ("helm", "kubectl", "haproxy", "nginx", "ovms", "export") for line in typed(program)]
     assert sorted(tried) == sorted(COMMANDS_TYPED)
     assert len(tried) >= 8
 
@@ -69,6 +71,45 @@ def test_haproxy(tmp_path: Path) -> None:
             timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
+def test_nginx(tmp_path: Path) -> None:
+    """It starts, and reads its file again, by the lines that the page gives, at the path that they have."""
+    start, reload = typed("nginx")
+    place = start.split()[2]
+    text = (ROOT / "deploy" / "balancer" / "nginx.conf").read_text()
+    pid, file, log = (tmp_path / f"nginx.{end}" for end in ("pid", "conf", "log"))
+    for old, new in (
+        ("/run/nginx.pid", str(pid)),
+        ("listen 9000", f"listen 127.0.0.1:{free_port()}"),
+        ("listen 8000", f"listen 127.0.0.1:{free_port()}"),
+        ("worker_processes auto", "worker_processes 1"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+
+    def run(line: str) -> None:
+        assert place in line
+        words = line.replace(place, str(file)).split()[1:]
+        with log.open("a") as output:  # not a pipe: the nginx that stays has it open
+            done = subprocess.run([str(NGINX), *words], stderr=output, timeout=60, check=False)
+        assert done.returncode == 0, log.read_text()
+
+    def workers() -> set[str]:
+        main = pid.read_text().strip()
+        return set(Path(f"/proc/{main}/task/{main}/children").read_text().split())
+
+    run(start)
+    try:
+        until(lambda: pid.exists() and len(pid.read_text()) > 1 and len(workers()) == 1, log.read_text)
+        before = workers()
+        run(reload)
+        until(lambda: len(workers()) == 1 and not workers() & before, log.read_text)
+    finally:
+        run(f"{start} -s stop")
+        until(lambda: not pid.exists(), log.read_text)
 
 
 @pytest.mark.parametrize("line", typed("ovms"))

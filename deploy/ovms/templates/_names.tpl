@@ -34,6 +34,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{/* What the ConfigMap of `models` has. */}}
+{{- define "ovms.configFile" -}}
+{{- dict "model_config_list" .Values.models | toPrettyJson -}}
+{{- end -}}
+
+{{/* Where pods are restarted, another list is another ConfigMap: old pods keep theirs. */}}
+{{- define "ovms.configMapName" -}}
+{{- if .Values.configMap.name -}}
+{{- .Values.configMap.name -}}
+{{- else if .Values.restartOnConfigChange -}}
+{{- printf "%s-config-%s" (include "ovms.fullname" .) (include "ovms.configFile" . | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- printf "%s-config" (include "ovms.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "ovms.cacheClaim" -}}
 {{- default (printf "%s-cache" (include "ovms.fullname" .)) .Values.cache.existingClaim -}}
 {{- end -}}

@@ -76,7 +76,7 @@ httpGet:
 {{- if ne (include "ovms.what" .) "model" }}
 - name: config
   configMap:
-    name: {{ default (printf "%s-config" (include "ovms.fullname" .)) .Values.configMap.name }}
+    name: {{ include "ovms.configMapName" . }}
 {{- end }}
 {{- with .Values.modelsClaim }}
 - name: models
