@@ -64,7 +64,8 @@ def test_a_connection_window_that_is_shared(port: int) -> None:
         streams = [peer.ask(rows(400)) for _ in range(8)]  # 16 kB each
         peer.until(lambda: sum(len(peer.answers[stream].data) for stream in streams) == 65535)
         peer.ping()
-        assert not any(peer.answers[stream].ended for stream in streams[4:])
+        # Whichever they are: calls that are computed side by side may be answered in another order.
+        assert sum(peer.answers[stream].ended for stream in streams) <= 4
         peer.h2.increment_flow_control_window(1 << 20)
         assert all(right(peer.answer(stream).messages[0][1], 400) for stream in streams)
 
