@@ -9,9 +9,11 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ovms.errors import ConfigError, clean
+
+T = TypeVar("T")
 
 LARGEST_FILE: Final = 1 << 20
 """Bytes."""
@@ -135,7 +137,7 @@ def _digest(key: str) -> bytes:
     return digest_of(key)
 
 
-def _once(seen: dict[str, int] | dict[bytes, int], value: object, number: int, expected: str) -> None:
-    first = seen.setdefault(value, number)  # type: ignore[arg-type]
+def _once(seen: dict[T, int], value: T, number: int, expected: str) -> None:
+    first = seen.setdefault(value, number)
     if first != number:
         raise ConfigError(f"expected {expected} in line {first}")

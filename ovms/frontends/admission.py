@@ -33,7 +33,7 @@ def admit_wsgi(gate: Gate, interface: str) -> Callable[[Mapping[str, Any], Scope
     return admit
 
 
-class Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]
+class Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
     """Has the gate judge calls of grpcio, before a thread of predictions is taken."""
 
     def __init__(self, gate: Gate, refuse_on: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

@@ -101,8 +101,8 @@ class Tls:
         return [_sign(path) for path in self._config.files.values()]
 
 
-class Refusals:
-    """Tells of clients that were not let in, at most once a second."""
+class FailedHandshakes:
+    """Tells of clients that were not let in for their TLS, at most once a second."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

@@ -19,8 +19,7 @@ from cheroot import wsgi
 
 from ovms.access.refusals import Refusals, Refused
 from ovms.config import RestConfig
-from ovms.frontends.tls import Refusals as Handshakes
-from ovms.frontends.tls import Tls
+from ovms.frontends.tls import FailedHandshakes, Tls
 from ovms.frontends.worker_threads import WorkerThreads
 from ovms.frontends.wsgi_http import Connection, Gateway
 
@@ -74,7 +73,7 @@ class CherootServer:
         self._read_seconds = rest.read_timeout_seconds
         self._sockets = list(sockets)
         self._tls = tls
-        self._handshakes = Handshakes()
+        self._handshakes = FailedHandshakes()
         self._threads = rest.workers
         self._workers = WorkerThreads(rest.workers, name="rest")
         self._selector = selectors.DefaultSelector()

@@ -70,7 +70,7 @@ public:
     bool long_runs() const { return long_runs_.load(std::memory_order_relaxed); }
 
     // How many leases there may be now.
-    size_t most_leases() const { return nireq_ + (long_runs() ? slots_.size() - nireq_ : 0); }
+    size_t most_leases() const { return long_runs() ? slots_.size() : nireq_; }
 
 private:
     friend class Lease;
