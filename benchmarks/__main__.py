@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import codec, engines, json_codec, machine, management, predict, rest, server, storage
+from benchmarks import codec, engines, json_codec, machine, management, predict, rest, server, storage, tuning
 from benchmarks.machine import Watch
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
@@ -15,7 +15,7 @@ from benchmarks.report import Section, render
 
 HERE = Path(__file__).parent
 TENSORFLOW = HERE.parent / ".venv-tf" / "bin" / "python"
-PARTS = ("codec", "json", "predict", "server", "rest", "engines", "management", "storage")
+PARTS = ("codec", "json", "predict", "server", "rest", "engines", "management", "storage", "tuning")
 
 INTRODUCTION = """
 What ovms costs, next to what it replaces or builds on. Every ratio is to a baseline that was measured in the same run
@@ -45,6 +45,7 @@ def main() -> int:
         "engines": lambda: engines.run(long, arguments.quick, dict(arguments.peer)),
         "management": lambda: management.run(arguments.quick),
         "storage": lambda: storage.run(arguments.quick, arguments.download_mib),
+        "tuning": lambda: tuning.run(long),
     }
     began = time.monotonic()
     sections = []

@@ -42,6 +42,9 @@ ENOUGH = 5
 class RestServer(ServerProcess):
     """One server of one model over REST, as a context manager; ``port`` is its REST port."""
 
+    tolerance = 1e-5
+    """How far an answer's values may be off, relative to them."""
+
     def __init__(self, module: str, serving: Serving, *more: str) -> None:
         """``more``: further arguments."""
         self.module, self.port = module, free_port()
@@ -73,7 +76,8 @@ class RestServer(ServerProcess):
         if answer.status != 200:
             raise ConnectionError(f"{self.module} answers {answer.status}: {text[:500]!r}")
         values = np.array(json.loads(text)["predictions"], expected.dtype)
-        if values.shape != expected.shape or not np.allclose(values, expected, rtol=1e-5, atol=1e-6):
+        close = self.tolerance
+        if values.shape != expected.shape or not np.allclose(values, expected, rtol=close, atol=close / 10):
             raise RuntimeError(f"{self.module} gives a wrong answer")
 
 
