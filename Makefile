@@ -33,7 +33,9 @@ run: install
 
 # Most tests wait for a server rather than compute. In the order of their names the long files come in the middle.
 # What fails once, which may be for want of a core, has to pass by itself; both results are shown.
+# Hundreds of servers are started: where Python keeps no byte code (PYTHONDONTWRITEBYTECODE), each would compile its own.
 test: install
+	$(BIN)/python -m compileall -q ovms client/ovms_client tests
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" || \
 	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "not alone"; status=$$?; \
 	{ $(BIN)/python -m pytest -q -m alone || \
