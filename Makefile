@@ -16,7 +16,7 @@ BASE ?= python:3.11-slim-bookworm
 OPENVINO_BASE ?= openvino/ubuntu24_runtime:latest
 EXTRAS ?= all
 
-.PHONY: install run test chart-tools audit test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
+.PHONY: install run test docs chart-tools audit test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
 .DEFAULT_GOAL := install
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
@@ -82,6 +82,10 @@ audit: install $(AUDIT_VENV)/installed
 
 format: install
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+# The pages that are made from the code.
+docs: install
+	$(BIN)/python tools/parameters_page.py
 
 bench: install
 	$(BIN)/python -m benchmarks

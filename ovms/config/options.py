@@ -45,6 +45,9 @@ class Option:
     default: Any = None
     """Its value when it is not given anywhere."""
 
+    otherwise: str | None = None
+    """What takes the place of the default, in words, where the value alone does not tell."""
+
     from_json: Reader | None = None
     """Reads a value of the configuration file; None: it is no key there."""
 
@@ -53,6 +56,23 @@ class Option:
 
     structured: bool = False
     """Its text has a grammar of its own. A mistake in it is told after the parsing of the command line."""
+
+    @property
+    def default_text(self) -> str | None:
+        """The default in words or as it is written; None: without the option there is nothing."""
+        if self.otherwise is not None:
+            return self.otherwise
+        if isinstance(self.default, tuple):
+            return ",".join(self.default) or None
+        if isinstance(self.default, float):
+            return f"{self.default:g}"
+        return "off" if self.switch else str(self.default) if isinstance(self.default, int | str) else None
+
+    @property
+    def full_help(self) -> str:
+        """``help`` and the default."""
+        text = self.default_text
+        return self.help if text is None or self.switch else f"{self.help} (default: {text})"
 
     @property
     def flag(self) -> str:
@@ -119,8 +139,8 @@ MODEL_PATH: Final = Option(
 MODEL_OPTIONS: Final = (
     _json(
         "model_version_policy", parse_policy,
-        'which versions to serve: {"latest": {"num_versions": 1}} (the default), {"specific": {"versions": [1, 3]}} '
-        'or {"all": {}}', default=Latest(),
+        'which versions to serve: {"latest": {"num_versions": 2}}, {"specific": {"versions": [1, 3]}} or {"all": {}}',
+        default=Latest(), otherwise='{"latest": {"num_versions": 1}}',
     ),
     _json(
         "version_labels", parse_version_labels,
@@ -128,19 +148,19 @@ MODEL_OPTIONS: Final = (
     ),
     _simple(
         "batch_size", parse_batch_size,
-        "size of the first dimension of the inputs; auto takes any; without effect beside --shape "
-        "(default: the model's own)", metavar="N|auto",
+        "size of the first dimension of the inputs; auto takes any; without effect beside --shape", metavar="N|auto",
+        otherwise="the model's own",
     ),
     _grammar(
         "shape", parse_shape,
         'shape of the only input, such as "(1,3,224,224)" or "(-1,3,224:512,224:512)"; "auto"; or JSON with one for '
-        'each input: {"in1": "(1,3,224,224)", "in2": "auto"} (default: the model\'s own)',
-        metavar="SHAPE", default={},
+        'each input: {"in1": "(1,3,224,224)", "in2": "auto"}',
+        metavar="SHAPE", default={}, otherwise="the model's own",
     ),
     _simple(
         "compiled_shapes", whole_number(0, 1024),
-        "how auto adapts: 0 (the default) makes dimensions dynamic where the model takes that; N compiles the model "
-        "for each shape and keeps the last N", default=0,
+        "how auto adapts: 0 makes dimensions dynamic where the model takes that; N compiles the model for each shape "
+        "and keeps the last N", default=0,
     ),
     _grammar(
         "layout", parse_layout,
@@ -150,7 +170,7 @@ MODEL_OPTIONS: Final = (
     _grammar(
         "precision", parse_precision,
         "element type that clients send, such as FP32, u8 or u8:f32 (of which the second is the model's); or JSON by "
-        "input", metavar="TYPE", default={},
+        "input", metavar="TYPE", default={}, otherwise="the model's own",
     ),
     _grammar(
         "color_format", parse_color_format,
@@ -167,15 +187,16 @@ MODEL_OPTIONS: Final = (
     ),
     _simple(
         "nireq", whole_number(0, 1024),
-        "infer requests per version, that is how many requests it computes at once; 0 (the default) lets the device "
-        "choose", default=0,
+        "infer requests per version, that is how many requests it computes at once; 0 lets the device choose",
+        default=0,
     ),
     _simple(
         "max_queue", whole_number(0),
-        "requests that may wait for an infer request of a version; more are refused (default: no limit)",
+        "requests that may wait for an infer request of a version; more are refused with RESOURCE_EXHAUSTED",
+        otherwise="no limit",
     ),
     _simple(
-        "target_device", text, "OpenVINO device: CPU (the default), GPU, AUTO, MULTI:GPU,CPU, ...",
+        "target_device", text, "OpenVINO device: CPU, GPU, AUTO, MULTI:GPU,CPU, ...",
         metavar="DEVICE", default="CPU",
     ),
     _json(
@@ -184,16 +205,18 @@ MODEL_OPTIONS: Final = (
     ),
     _simple(
         "warmup", whole_number(0, 100_000),
-        "inferences on each infer request before a version is AVAILABLE (default 0)", default=0,
+        "inferences on each infer request before a version is AVAILABLE", default=0,
     ),
     switch("unload_before_load", "free a version's memory before its successor loads; leaves a gap", key=True),
     switch("ready_file", "a version counts only once its folder holds a file named .ready", key=True),
     switch("reload_on_change", "load a version again when its files change", key=True),
     _simple(
         "endpoint", parse_endpoint,
-        "URL of the object store's server, such as http://minio:9000 (default: the cloud's own)", metavar="URL",
+        "URL of the object store's server, such as http://minio:9000", metavar="URL", otherwise="the cloud's own",
     ),
-    _simple("region", name, "region of an S3 bucket (default: what the AWS variables and files say)", metavar="NAME"),
+    _simple(
+        "region", name, "region of an S3 bucket", metavar="NAME", otherwise="what the AWS variables and files say",
+    ),
     switch("anonymous", "ask the object store without credentials", key=True),
 )  # fmt: skip
 """All that can be set for one model, besides its name and its path."""
