@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,11 +92,11 @@ class Documented:
 
 
 @contextmanager
-def serving_documented(root: Path, *options: str) -> Iterator[Documented]:
-    """A server of all models above, with half_plus_two in two versions of which 1 is ``stable``."""
+def serving_documented(root: Path, *options: str, others: Sequence[Path] = ()) -> Iterator[Documented]:
+    """A server of all models above, with half_plus_two in two versions of which 1 is ``stable``, and of others."""
     paths = [half_plus(2, root, "half_plus_two", 1), half_plus(3, root, "half_plus_three", 123)]
     half_plus(2, root, "half_plus_two", 2)
-    paths += [sensors(root), pictures(root), thumbnail(root), pairs(root)]
+    paths += [sensors(root), pictures(root), thumbnail(root), pairs(root), *others]
     models: list[dict[str, Any]] = [{"name": path.name, "base_path": str(path)} for path in paths]
     models[0] |= {"model_version_policy": {"all": {}}, "version_labels": {"stable": 1}}
     file = root / "models.json"
