@@ -76,7 +76,7 @@ def read_bytes(file: str) -> bytes:
         with Path(file).open("rb") as opened:
             content = opened.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigError(f"--api_keys_file: {clean(file)} cannot be read: {error.strerror or error}") from None
+        raise ConfigError(f"--api_keys_file: {clean(file)}: cannot be read: {error.strerror or error}") from None
     if len(content) > LARGEST_FILE:
         raise ConfigError(f"--api_keys_file: {clean(file)}: expected at most {LARGEST_FILE} bytes")
     return content

@@ -113,7 +113,7 @@ class GrpcFrontEnd:
                 )
             except RuntimeError:
                 raise ServingError(
-                    Code.UNAVAILABLE, f"--port: {endpoint} cannot be listened on any more: in use"
+                    Code.UNAVAILABLE, f"--port: {endpoint}: cannot be listened on any more: in use"
                 ) from None
         if config.grpc.socket_path:
             listen_unix(config.grpc.socket_path, option="--grpc_socket_path").close()  # finds out what is wrong with it

@@ -53,4 +53,4 @@ def _listen(family: int, place: Any) -> OSError | None:
 
 def _refusal(option: str, place: str, error: Exception | None) -> ServingError:
     reason = getattr(error, "strerror", None) or str(error)
-    return ServingError(Code.UNAVAILABLE, f"{option}: {place} cannot be listened on: {reason}")
+    return ServingError(Code.UNAVAILABLE, f"{option}: {place}: cannot be listened on: {reason}")

@@ -134,4 +134,4 @@ def _listen(family: int, place: Any) -> socket.socket | OSError:
 
 def _refusal(option: str, place: str, error: Exception) -> ServingError:
     reason = getattr(error, "strerror", None) or str(error)
-    return ServingError(Code.UNAVAILABLE, f"{option}: {place} cannot be listened on: {reason}")
+    return ServingError(Code.UNAVAILABLE, f"{option}: {place}: cannot be listened on: {reason}")

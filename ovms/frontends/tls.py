@@ -187,7 +187,7 @@ def _bytes(option: str, path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise ServingError(Code.FAILED_PRECONDITION, f"--{option}: {path}: {error.strerror}") from None
+        raise ServingError(Code.FAILED_PRECONDITION, f"--{option}: {path}: cannot be read: {error.strerror}") from None
 
 
 def _sign(path: str) -> tuple[int, int, int] | None:

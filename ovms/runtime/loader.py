@@ -59,7 +59,7 @@ class Runtime:
                         require_whole_library(Path(path))
                     self._cores[path] = Core(cache_dir=self._cache_dir, extension=path)
                 except ServingError as error:
-                    what = f"cpu_extension {path}" if path else f"cache_dir {self._cache_dir}"
+                    what = f"cpu_extension: {path}" if path else f"cache_dir: {self._cache_dir}"
                     raise ServingError(error.code, f"{what}: cannot be used: {error.message}") from None
                 self._look_at_cache()
             return self._cores[path]
@@ -69,7 +69,7 @@ class Runtime:
         if not self._cache_dir or self._told_cache:
             return
         if not os.access(self._cache_dir, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-            logger.warning("cache_dir %s cannot be written: what is compiled now is not kept there", self._cache_dir)
+            logger.warning("cache_dir: %s: cannot be written: what is compiled now is not kept there", self._cache_dir)
             self._told_cache = True
 
     def loader_factory(

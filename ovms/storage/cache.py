@@ -161,7 +161,7 @@ class ModelCache:
             mode = self.folder.stat().st_mode
             if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
                 logger.warning(
-                    "model_cache %s can be written by other users, who could put any model there: chmod 700 is better",
+                    "model_cache: %s: can be written by other users, who could put any model there: chmod 700",
                     self.folder,
                 )
             self._looked_at = True

@@ -9,7 +9,7 @@ from documented_models import parameter, serving_documented, written
 from openvino import opset15 as ops
 from pages import PAGES, ROOT, TYPED, Block, Command, blocks, commands, name
 from server_under_test import free_port
-from typist import Typist, mistakes_of, serves
+from typist import Typist, mistakes_of, serves, shows
 
 ELSEWHERE = {
     ("docs/container.md", "console"): "tests/container/test_image_docs.py",
@@ -106,6 +106,22 @@ def test_it_does_what_the_page_says(page: Path, shared: tuple[Path, dict[str, in
                 assert mistakes_of(words) == [], one.where
             else:
                 typist.enter(one)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "fits"),
+    [
+        ("a\nb", "a\nb\n", True),
+        ("a\n...\nd", "a \nb\nc\nd\n", True),
+        ("a\n...", "a\n", True),
+        ("a\nb", "a\n", False),
+        ("a", "a\nb\n", False),
+        ("a\n...\nd", "a\nb\n", False),
+        ("a.c", "abc\n", False),
+    ],
+)
+def test_what_is_shown_is_looked_at(shown: str, printed: str, fits: bool) -> None:
+    assert shows(shown, printed) is fits
 
 
 def test_reasons_are_of_something() -> None:

@@ -73,7 +73,7 @@ def test_a_broken_file_leaves_the_keys_and_is_told_once(engine: str, tmp_path: P
         told = "The changed API keys are not used, those of before stay: "
         server.wait_for_line(f"{told}{keys}:1: expected NAME SCOPES KEY with spaces between, got 2 words")
         keys.unlink()
-        server.wait_for_line(f"{told}--api_keys_file: {keys} cannot be read: No such file or directory")
+        server.wait_for_line(f"{told}--api_keys_file: {keys}: cannot be read: No such file or directory")
         assert (code(stubs, PREDICT), code(stubs, NEW)) == ("OK", "UNAUTHENTICATED")
         for _ in range(3):  # looks, some of which have to come by
             time.sleep(0.1)
@@ -106,7 +106,7 @@ def test_no_start_without_the_file(tmp_path: Path) -> None:
     arguments = ("model", "--model_name", "m", "--model_path", str(model), "--port", "0")
     with starting(*arguments, "--api_keys_file", str(tmp_path / "keys")) as server:
         assert server.wait() == 1
-        expected = f"error: --api_keys_file: {tmp_path / 'keys'} cannot be read: No such file or directory"
+        expected = f"error: --api_keys_file: {tmp_path / 'keys'}: cannot be read: No such file or directory"
         assert server.lines[-1] == expected
 
 

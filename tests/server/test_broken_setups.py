@@ -115,8 +115,8 @@ FILES: dict[str, tuple[Any, str]] = {
     ),
     "shape of another input": (one(shape={"nobody": "(1,10)"}), "nobody"),
     "shape that does not fit": (one(base_path="matmul", shape="(1,5)"), "Error occurred while loading version: "),
-    "extension missing": (one(cpu_extension="none.so"), "cpu_extension {place}/none.so"),
-    "extension no library": (one(cpu_extension="text.so"), "cpu_extension {place}/text.so"),
+    "extension missing": (one(cpu_extension="none.so"), "cpu_extension: {place}/none.so"),
+    "extension no library": (one(cpu_extension="text.so"), "cpu_extension: {place}/text.so"),
     **{
         f"model {build.__name__}": (one(base_path=name), f"model m: no version in {{place}}/{name} can be served: ")
         for build, name in [
@@ -166,7 +166,7 @@ def outside(place: Path) -> dict[str, tuple[tuple[str, ...], dict[str, str], int
         "log path option": ((*good, "--log_path", str(place)), {}, 1, f"--log_path: {place}: cannot be written"),
         "log level": ((*good, "--log_level", "LOUD"), {}, 2, "--log_level: 'LOUD' is not one of DEBUG, INFO, ERROR"),
         "log format": (good, {"OVMS_LOG_FORMAT": "xml"}, 1, "OVMS_LOG_FORMAT: 'xml' is not one of text, json"),
-        "extension": (good, {"CPU_EXTENSION": "/no/x.so"}, 1, "cpu_extension /no/x.so: cannot be used"),
+        "extension": (good, {"CPU_EXTENSION": "/no/x.so"}, 1, "cpu_extension: /no/x.so: cannot be used"),
         "cache": ((*good, "--cache_dir", "/proc/nowhere"), {}, 1, "/proc/nowhere"),
         "load threads": ((*good, "--load_threads", "0"), {}, 2, "--load_threads: '0' is not"),
         "policy JSON": ((*model, "--model_version_policy", "latest"), {}, 1, "--model_version_policy: not valid JSON"),
@@ -197,7 +197,7 @@ def test_a_port_that_is_taken(place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run("config", "--config_path", f"{place}/fine.json", "--port", str(port))
-    fatal(done, 1, f"--port: [::]:{port} cannot be listened on: Address already in use")
+    fatal(done, 1, f"--port: [::]:{port}: cannot be listened on: Address already in use")
 
 
 def test_the_default_port_is_9000(place: Path) -> None:
@@ -208,7 +208,7 @@ def test_the_default_port_is_9000(place: Path) -> None:
     except OSError:  # somebody else has it, which is as good
         listening = None
     try:
-        fatal(run("config", "--config_path", f"{place}/fine.json"), 1, "--port: [::]:9000 cannot be listened on")
+        fatal(run("config", "--config_path", f"{place}/fine.json"), 1, "--port: [::]:9000: cannot be listened on")
     finally:
         if listening:
             listening.close()

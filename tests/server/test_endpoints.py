@@ -43,7 +43,7 @@ def test_a_unix_socket_that_another_server_has(tmp_path: Path, engine: str) -> N
         starting("model", "--model_name", "add", "--model_path", str(folder), *options) as second,
     ):
         assert second.wait() == 1
-        assert second.lines[-1] == f"error: --grpc_socket_path: {path} cannot be listened on: Address already in use"
+        assert second.lines[-1] == f"error: --grpc_socket_path: {path}: cannot be listened on: Address already in use"
 
 
 def test_rest_on_a_unix_socket(tmp_path: Path) -> None:

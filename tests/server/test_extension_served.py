@@ -55,8 +55,8 @@ def test_for_one_model_of_a_file(tmp_path: Path) -> None:
             stubs.prediction.Predict(request("plain", x=np.ones((1, 10), np.float32)), timeout=PATIENCE)
             for name, cause in (
                 ("none", "unsupported opset: ovms_test"),
-                ("missing", "cpu_extension /no/such.so: cannot be used"),
-                ("half", f"cpu_extension {half}: cannot be used: the file is cut off"),
+                ("missing", "cpu_extension: /no/such.so: cannot be used"),
+                ("half", f"cpu_extension: {half}: cannot be used: the file is cut off"),
             ):
                 message = GetModelStatusRequest()
                 message.model_spec.name = name

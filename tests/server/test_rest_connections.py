@@ -241,10 +241,10 @@ def test_one_address(folder: Path, engine: str) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (("--rest_port", "{taken}"), "error: --rest_port: [::]:{taken} cannot be listened on: Address already in use"),
+        (("--rest_port", "{taken}"), "error: --rest_port: [::]:{taken}: cannot be listened on: Address already in use"),
         (
             ("--rest_port", "{free}", "--rest_bind_address", "203.0.113.1"),
-            "error: --rest_bind_address: 203.0.113.1 cannot be listened on: Cannot assign requested address",
+            "error: --rest_bind_address: 203.0.113.1: cannot be listened on: Cannot assign requested address",
         ),
         (("--rest_port", "{free}", "--rest_bind_address", "no.such.invalid"), "error: --rest_bind_address: no.such"),
         (("--rest_port", "{free}", "--port", "{free}"), "error: --rest_port: {free} is the port of gRPC"),

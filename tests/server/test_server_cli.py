@@ -185,7 +185,7 @@ def test_an_end_point_that_cannot_be_had_is_one_line(
         port = taken.getsockname()[1]
         options = ("--port", str(port), "--grpc_bind_address", address)
         done = run(*model(places["model"], *options), LOG_LEVEL="ERROR")
-    start = f"error: {blamed.format(port=port)} cannot be listened on: {reason}"
+    start = f"error: {blamed.format(port=port)}: cannot be listened on: {reason}"
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(start)
     assert done.stderr.count("\n") == 1, done.stderr

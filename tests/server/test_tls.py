@@ -439,7 +439,11 @@ def wrong_setups(files: Files) -> dict[str, tuple[tuple[str, ...], int, str]]:
     (folder / "text.pem").write_text("no certificate")
     cert = ("--tls_cert_file", f"{folder}/server.pem")
     return {
-        "no file": (("--tls_cert_file", f"{folder}/none.pem"), 1, f"--tls_cert_file: {folder}/none.pem: No such file"),
+        "no file": (
+            ("--tls_cert_file", f"{folder}/none.pem"),
+            1,
+            f"--tls_cert_file: {folder}/none.pem: cannot be read: No such file",
+        ),
         "no key": (cert, 1, "do not go together"),
         "another's key": ((*cert, "--tls_key_file", f"{folder}/other.pem"), 1, "key values mismatch"),
         "a password": ((*cert, "--tls_key_file", f"{folder}/locked.pem"), 1, "the private key has a password"),

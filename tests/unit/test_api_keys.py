@@ -78,9 +78,9 @@ def test_mistakes_are_told_without_a_word_of_the_line(line: str, error: str) -> 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    with pytest.raises(ConfigError, match=f"--api_keys_file: {path} cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match=f"--api_keys_file: {path}: cannot be read: No such file or directory"):
         read_keys(str(path))
-    with pytest.raises(ConfigError, match=f"--api_keys_file: {tmp_path} cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=f"--api_keys_file: {tmp_path}: cannot be read: Is a directory"):
         read_keys(str(tmp_path))
     path.write_bytes(b"# \xff\n")
     with pytest.raises(ConfigError, match=f"{path}:1: expected UTF-8"):
@@ -141,7 +141,7 @@ def test_a_broken_file_is_told_once_and_changes_nothing(watched: Watched) -> Non
     assert watched.look() == [f"{kept}{watched.path}:1: expected NAME SCOPES KEY with spaces between, got 2 words"]
     assert watched.look() == []
     watched.path.unlink()
-    gone = f"{kept}--api_keys_file: {watched.path} cannot be read: No such file or directory"
+    gone = f"{kept}--api_keys_file: {watched.path}: cannot be read: No such file or directory"
     assert watched.look() == [gone]
     assert watched.look() == []
     watched.write("b")

@@ -29,7 +29,7 @@ def test_a_port_that_is_taken(address: str, taken_at: str) -> None:
     with socket.create_server((taken_at, 0)) as taken:
         port = taken.getsockname()[1]
         shown = f"[{address}]" if ":" in address else address
-        assert refusal(address, port) == f"--port: {shown}:{port} cannot be listened on: Address already in use"
+        assert refusal(address, port) == f"--port: {shown}:{port}: cannot be listened on: Address already in use"
 
 
 def test_a_port_that_another_would_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,13 +38,13 @@ def test_a_port_that_another_would_share(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_address_of_another_machine() -> None:
-    expected = "--grpc_bind_address: 192.0.2.1 cannot be listened on: Cannot assign requested address"
+    expected = "--grpc_bind_address: 192.0.2.1: cannot be listened on: Cannot assign requested address"
     assert refusal("192.0.2.1", 9000) == expected
 
 
 @pytest.mark.parametrize("address", ["999.1.2.3", "no such host", "a..b", "x" * 300])
 def test_what_is_no_address(address: str) -> None:
-    assert refusal(address).startswith(f"--grpc_bind_address: {address} cannot be listened on: ")
+    assert refusal(address).startswith(f"--grpc_bind_address: {address}: cannot be listened on: ")
 
 
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
@@ -57,4 +57,4 @@ def test_a_machine_without_ipv6(number: int, monkeypatch: pytest.MonkeyPatch) ->
     check_endpoint(GrpcConfig(port=0))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert refusal("::", taken.getsockname()[1]).startswith("--port: [::]:")
-    assert refusal("::1").startswith("--grpc_bind_address: ::1 cannot be listened on: ")
+    assert refusal("::1").startswith("--grpc_bind_address: ::1: cannot be listened on: ")

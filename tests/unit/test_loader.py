@@ -75,7 +75,7 @@ def broken_libraries(root: Path) -> Iterator[tuple[Path, str]]:
 def test_a_broken_library_fails_the_model_that_names_it(tmp_path: Path) -> None:
     runtime = Runtime()
     for path, words in broken_libraries(tmp_path):
-        with pytest.raises(ServingError, match=f"(?s)^cpu_extension {path}: cannot be used: .*({words})") as error:
+        with pytest.raises(ServingError, match=f"(?s)^cpu_extension: {path}: cannot be used: .*({words})") as error:
             load(runtime, synthetic.add(1, tmp_path), cpu_extension=str(path))
         assert error.value.code is Code.FAILED_PRECONDITION
     load(runtime, synthetic.add(1, tmp_path))
@@ -109,7 +109,7 @@ def test_a_broken_cache_is_made_anew(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "cache", Path("/proc/cache")):
-        with pytest.raises(ServingError, match=f"(?s)^cache_dir {path}: cannot be used: .*create directory") as error:
+        with pytest.raises(ServingError, match=f"(?s)^cache_dir: {path}: cannot be used: .*create directory") as error:
             Runtime(str(path)).core()
         assert error.value.code is Code.FAILED_PRECONDITION
 
@@ -144,7 +144,7 @@ def test_a_cache_that_can_only_be_read(tmp_path: Path, caplog: pytest.LogCapture
         load(runtime, folder)
     assert list(cache.iterdir()) == []
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warnings == [f"cache_dir {cache} cannot be written: what is compiled now is not kept there"]
+    assert warnings == [f"cache_dir: {cache}: cannot be written: what is compiled now is not kept there"]
 
 
 def weights(root: Path) -> Path:

@@ -76,7 +76,7 @@ def test_several_addresses_have_one_port() -> None:
 def test_one_of_several_addresses_is_taken() -> None:
     with socket.create_server(("127.0.0.2", 0)) as taker:
         port = taker.getsockname()[1]
-        with pytest.raises(ServingError, match=r"--the_port: 127\.0\.0\.2:\d+ cannot be listened on: Address already"):
+        with pytest.raises(ServingError, match=r"--the_port: 127\.0\.0\.2:\d+: cannot be listened on: Address already"):
             listen("127.0.0.1,127.0.0.2", port)
         closing(listen("127.0.0.1", port))  # what was opened before is closed again
 
@@ -104,6 +104,6 @@ def test_a_unix_socket_that_is_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["file", "no/such/folder", "x" * 200])
 def test_places_that_are_none_for_a_socket(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("something of somebody's")
-    with pytest.raises(ServingError, match=r"--the_path: .* cannot be listened on: "):
+    with pytest.raises(ServingError, match=r"--the_path: .*: cannot be listened on: "):
         listen_unix(tmp_path / name)
     assert (tmp_path / "file").read_text() == "something of somebody's"
