@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from http.client import responses
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from ovms.errors import Code, ServingError
@@ -15,11 +15,11 @@ from ovms.storage.azure_access import IDENTITY, AzureAccess, connect
 from ovms.storage.azure_account import ACCOUNTS, CONNECTION_STRING, find_account
 from ovms.storage.azure_listing import listing_query, read_listing
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
+from ovms.storage.http_get import Answer, OpenAnswer
 from ovms.storage.known_listings import Contents, KnownListings, Page
-from ovms.storage.listing_get import ListingGet
 from ovms.storage.object_store import StoredObject, StoreOptions
 from ovms.storage.ranged_get import reading, send_get
-from ovms.storage.way_in import WayIn
+from ovms.storage.way_in import WayIn, http_get
 
 _PROTOCOL: Final = {"x-ms-version": "2021-12-02"}
 # Both come with the status 403.
@@ -58,8 +58,7 @@ class AzureStore:
                 "endpoint, such as https://ACCOUNT.blob.core.windows.net",
             )
         self._url = f"{self._account.url}/{quote(container)}"
-        self._timeout = (options.connect_timeout, options.read_timeout)
-        self._get_listing = ListingGet(self._timeout)
+        self._http = http_get(options)
         self._listings = KnownListings()
         self._way_in = WayIn(partial(connect, self._account, container, options), _translated, IDENTITY)
 
@@ -85,11 +84,9 @@ class AzureStore:
         def ask(access: AzureAccess) -> bytes:
             proof, headers = access.proof()
             url = f"{self._url}?{query}&{proof}" if proof else f"{self._url}?{query}"
-            answer = self._get_listing(url, headers | _PROTOCOL, access.session if access.proxied else None)
+            answer = self._http.page(url, headers | _PROTOCOL)
             if answer.status != 200:
-                told = {name.lower(): value for name, value in answer.headers.items()}
-                said = told.get("x-ms-error-code") or responses.get(answer.status, "refused")
-                raise _refused(place, "list", answer.status, said, access.kind)
+                raise _refused(place, "list", answer, access.kind)
             return answer.body
 
         def read() -> Contents:
@@ -111,19 +108,20 @@ class AzureStore:
         get = partial(self._get, place=place, item=item, start=start, length=length)
         return reading(self._way_in, get, place, start, length)
 
-    def _get(self, access: AzureAccess, place: str, item: StoredObject, start: int, length: int) -> Any:
+    def _get(self, access: AzureAccess, place: str, item: StoredObject, start: int, length: int) -> OpenAnswer:
         proof, headers = access.proof()
         url = f"{self._url}/{quote(item.key)}" + (f"?{proof}" if proof else "")
         headers |= _PROTOCOL | {"If-Match": item.identity}
-        answer = send_get(access.session, url, headers, start, length, self._timeout)
-        if answer.status_code not in (200, 206):
+        answer = send_get(self._http, url, headers, start, length)
+        if answer.status not in (200, 206):
             answer.close()
-            said = str(answer.headers.get("x-ms-error-code") or answer.reason or "refused")
-            raise _refused(place, "read", answer.status_code, said, access.kind)
+            raise _refused(place, "read", answer, access.kind)
         return answer
 
 
-def _refused(place: str, doing: str, status: int, said: str, kind: str) -> ServingError:
+def _refused(place: str, doing: str, answer: Answer | OpenAnswer, kind: str) -> ServingError:
+    status = answer.status
+    said = answer.headers.get("x-ms-error-code") or responses.get(status, "refused")
     code = Code.UNAUTHENTICATED if said in _NOT_KNOWN else code_of(status)
     if kind == ANONYMOUS and (status, said) in _NOT_FOR_ALL:
         code = Code.UNAUTHENTICATED

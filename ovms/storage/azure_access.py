@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol
 from ovms.errors import Code, ServingError
 from ovms.storage.azure_account import Account
 from ovms.storage.cloud_errors import ANONYMOUS
-from ovms.storage.listing_get import is_proxied
 from ovms.storage.object_store import StoreOptions
-from ovms.storage.ranged_get import keep_connections
+from ovms.storage.plain_http import safe_for_secrets
 
 IDENTITY: Final = "azure-identity"
 """The kind of credentials that it finds."""
@@ -46,13 +45,9 @@ class Proof(Protocol):
 
 @dataclass(frozen=True)
 class AzureAccess:
-    """A way in: whose, and its connections."""
+    """A way in: whose, and what proves it."""
 
     kind: str
-    session: Any
-    """For blobs, and for all by way of a proxy."""
-
-    proxied: bool
     proof: Proof
 
 
@@ -61,19 +56,15 @@ def connect(account: Account, container: str, options: StoreOptions) -> AzureAcc
 
     Raises ServingError (FAILED_PRECONDITION) for an identity without TLS, and what the SDK raises.
     """
-    from requests import Session
-
     # It warns of every identity that it has looked for in vain.
     logging.getLogger("azure").setLevel(logging.ERROR)
     kind, proof = _proof(account, container, options)
-    if kind == IDENTITY and not account.url.startswith("https:"):
+    if kind == IDENTITY and not safe_for_secrets(account.url):
         raise ServingError(
             Code.FAILED_PRECONDITION,
             f"{account.url}: an identity's token is sent over TLS only; give an https endpoint, or anonymous",
         )
-    session = Session()
-    keep_connections(session)
-    return AzureAccess(kind, session, is_proxied(account.url), proof)
+    return AzureAccess(kind, proof)
 
 
 def _proof(account: Account, container: str, options: StoreOptions) -> tuple[str, Proof]:

@@ -4,26 +4,26 @@ import base64
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http.client import responses
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from ovms.config.locations import parse_endpoint
 from ovms.config.scalars import as_text, explain
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
-from ovms.storage.http_get import Answer
+from ovms.storage.http_get import OpenAnswer
 from ovms.storage.known_listings import Contents, KnownListings, Page
-from ovms.storage.listing_get import ListingGet, is_proxied
 from ovms.storage.object_store import StoredObject, StoreOptions
-from ovms.storage.ranged_get import keep_connections, reading, safe_for_secrets, send_get
-from ovms.storage.way_in import WayIn
+from ovms.storage.plain_http import safe_for_secrets
+from ovms.storage.ranged_get import reading, send_get
+from ovms.storage.way_in import WayIn, http_get
 
 KEY_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 EMULATOR: Final = "STORAGE_EMULATOR_HOST"
@@ -33,6 +33,7 @@ _UNIVERSE: Final = "googleapis.com"
 _FIELDS: Final = quote("kind,items(name,size,generation,timeCreated,md5Hash,crc32c),nextPageToken", safe="")
 _LISTING: Final = "storage#objects"
 _PAGE: Final = 1000
+_LARGEST_REFUSAL: Final = 1 << 20
 
 _KINDS: Final = {
     "google.oauth2.service_account": "service account",
@@ -46,23 +47,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Access:
-    """A way in: whose, and its connections."""
+    """A way in: whose, and where to."""
 
     kind: str
-    session: Any
-    """For objects, and for all by way of a proxy."""
-
     credentials: Any
     endpoint: str
 
-    proxied: bool
+
+class _Answered(Protocol):
+    @property
+    def status(self) -> int: ...
+
+
+S = TypeVar("S", bound=_Answered)
 
 
 class GcsStore:
     """One bucket, with the credentials that google-auth finds, else without any. An ``ObjectStore``.
 
-    The JSON API is used through google-auth's session. The client library above it asks for the bucket, too, which
-    costs a request and needs a permission more; and it writes an object's bytes into a file, where here they are read.
+    google-auth gives the tokens. The client library above it asks for the bucket, too, which costs a request and needs
+    a permission more; and it writes an object's bytes into a file, where here they are read.
     """
 
     def __init__(self, bucket: str, options: StoreOptions) -> None:
@@ -78,10 +82,9 @@ class GcsStore:
         self._path = f"/storage/v1/b/{quote(bucket, safe='')}/o"
         self._options = options
         self._emulator = "" if options.endpoint else _emulator()
-        self._timeout = (options.connect_timeout, options.read_timeout)
-        self._get_listing = ListingGet(self._timeout)
+        self._http = http_get(options)
         self._listings = KnownListings()
-        self._ask_for_token = _token_request(self._timeout)
+        self._ask_for_token = _token_request((options.connect_timeout, options.read_timeout))
         self._way_in = WayIn(self._connect, _translated, KEY_FILE)
 
     @property
@@ -105,7 +108,8 @@ class GcsStore:
         query = f"maxResults={_PAGE}&fields={_FIELDS}&prefix={quote(prefix, safe='')}{following}"
 
         def ask(access: _Access) -> bytes:
-            answer = self._list(access, f"{access.endpoint}{self._path}?{query}")
+            url = f"{access.endpoint}{self._path}?{query}"
+            answer = self._authorized(access, url, partial(self._http.page, url))
             if answer.status != 200:
                 raise refusal(place, "list", code_of(answer.status), _said(answer.status, answer.body), access.kind)
             return answer.body
@@ -122,19 +126,19 @@ class GcsStore:
         body: bytes = self._way_in.use(place, "list", ask)
         return Page(body, read)
 
-    def _list(self, access: _Access, url: str) -> Answer:
-        """The answer to a listing; a token that is refused is renewed once, as the session does it."""
-        if access.proxied:
-            return self._get_listing(url, {}, access.session)
-        for renewed in (False, True):
-            headers: dict[str, str] = {}
-            access.credentials.before_request(self._ask_for_token, "GET", url, headers)
-            got = self._get_listing(url, headers)
-            if got.status == 401 and not renewed:
-                access.credentials.refresh(self._ask_for_token)
-                continue
-            break
-        return got
+    def _authorized(self, access: _Access, url: str, send: Callable[[dict[str, str]], S]) -> S:
+        """What is answered to a request with these headers; a token that is refused is renewed once."""
+        headers: dict[str, str] = {}
+        access.credentials.before_request(self._ask_for_token, "GET", url, headers)
+        got = send(headers)
+        if got.status != 401:
+            return got
+        if isinstance(got, OpenAnswer):
+            got.close()
+        access.credentials.refresh(self._ask_for_token)
+        headers = {}
+        access.credentials.before_request(self._ask_for_token, "GET", url, headers)
+        return send(headers)
 
     def described(self, item: StoredObject) -> StoredObject:
         """Return the object: its listing tells all checksums that there are."""
@@ -146,15 +150,15 @@ class GcsStore:
         get = partial(self._get, place=place, item=item, start=start, length=length)
         return reading(self._way_in, get, place, start, length)
 
-    def _get(self, access: _Access, place: str, item: StoredObject, start: int, length: int) -> Any:
+    def _get(self, access: _Access, place: str, item: StoredObject, start: int, length: int) -> OpenAnswer:
         path = f"/download/storage/v1/b/{quote(self._bucket, safe='')}/o/{quote(item.key, safe='')}"
         url = f"{access.endpoint}{path}?alt=media&ifGenerationMatch={item.identity}"
-        answer = send_get(access.session, url, {}, start, length, self._timeout)
+        send = partial(send_get, self._http, url, start=start, length=length)
+        answer = self._authorized(access, url, send)
         try:
-            if answer.status_code not in (200, 206):
-                raise refusal(
-                    place, "read", code_of(answer.status_code), _said(answer.status_code, _body(answer)), access.kind
-                )
+            if answer.status not in (200, 206):
+                said = _said(answer.status, answer.whole(_LARGEST_REFUSAL))
+                raise refusal(place, "read", code_of(answer.status), said, access.kind)
             if answer.headers.get("x-goog-generation", item.identity) != item.identity:
                 raise refusal(place, "read", Code.ABORTED, "another generation came", access.kind)
         except BaseException:
@@ -163,8 +167,6 @@ class GcsStore:
         return answer
 
     def _connect(self) -> _Access:
-        from google.auth.transport.requests import AuthorizedSession
-
         credentials, kind = _credentials(self._options.anonymous or bool(self._emulator))
         universe = getattr(credentials, "universe_domain", _UNIVERSE)
         endpoint = self.server or f"https://storage.{universe}"
@@ -173,9 +175,7 @@ class GcsStore:
                 Code.FAILED_PRECONDITION,
                 f"{endpoint}: a token is sent over TLS only; give an https endpoint, or anonymous",
             )
-        session = AuthorizedSession(credentials)
-        keep_connections(session)
-        return _Access(kind, session, credentials, endpoint, is_proxied(endpoint))
+        return _Access(kind, credentials, endpoint)
 
 
 def _emulator() -> str:
@@ -242,17 +242,9 @@ def _said(status: int, body: bytes) -> str:
     """What the store gives as the reason, and the status."""
     try:
         told = json.loads(body)["error"]["message"]
-    except (ValueError, LookupError, TypeError):  # no JSON, or the connection is gone
+    except (ValueError, LookupError, TypeError):
         told = responses.get(status, "refused")
     return f"{told} (HTTP {status})"
-
-
-def _body(answer: Any) -> bytes:
-    try:
-        content: bytes = answer.content
-    except Exception:  # the connection is gone
-        return b""
-    return content
 
 
 def _token_request(timeout: tuple[float, float]) -> Any:

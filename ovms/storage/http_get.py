@@ -1,26 +1,39 @@
-"""GET requests on connections that stay open: for listings, of which there is one for each model and look.
+"""GET requests to stores, on connections that stay open: pages of listings, and parts of objects.
 
-An SDK's own way of sending costs as much processor time as a few dozen of these.
+An SDK's own way of sending costs as much processor time as a few dozen of these, and bounds neither the time of an
+answer nor its size.
 """
 
 import http.client
-import os
-import ssl
 import threading
-import time
 import weakref
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from ovms.errors import Code, ServingError
+from ovms.storage.bounded_socket import Bounds
+from ovms.storage.http_connection import Connection, Dialer
+from ovms.storage.store_errors import OversizedError
+
+LISTING_SECONDS: Final = 30.0
+"""How long one page may take in all, from the look-up of the server's name to the answer's last byte."""
 
 LARGEST_BODY: Final = 32 << 20
-MOST_IDLE: Final = 8
-"""Connections to one server that are kept."""
+LARGEST_HEAD: Final = 128 << 10
+"""Bytes of an answer's status and headers."""
 
-_READ_BYTES: Final = 1 << 16
+REFUSAL_SECONDS: Final = 10.0
+"""For what a server says in place of an object."""
+
+MOST_IDLE: Final = 32
+"""Connections to one server that are kept: downloads of one bucket use so many."""
+
+READ_BYTES: Final = 256 << 10
+"""At a time, at the most."""
+
 # What a connection ends in that the server has closed while it was idle.
 _STALE: Final = (http.client.RemoteDisconnected, http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
 
@@ -31,96 +44,143 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
+    """With names in lower case."""
+
     body: bytes
 
 
+class OpenAnswer:
+    """An answer whose body is to come; it has to be closed. One thread at a time may use it."""
+
+    def __init__(self, pool: "HttpGet", server: tuple[str, str], connection: Connection, bounds: Bounds) -> None:
+        """Waits for the head of the answer to a request that was sent."""
+        self._pool, self._server, self._connection = pool, server, connection
+        self._ended = False
+        bounds.count_anew(LARGEST_HEAD)
+        self._response = connection.getresponse()
+        bounds.count_anew(float("inf"))
+        self.status: int = self._response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in self._response.getheaders()}
+
+    def read(self, most: int = READ_BYTES) -> bytes:
+        """What has come of the body, at least a byte and at most so many; none at its end.
+
+        Raises OSError or HTTPException, also if the body ends early.
+        """
+        if self._ended:
+            return b""
+        piece = self._response.read1(most)
+        if not piece:
+            self._end()
+        return piece
+
+    def whole(self, most: int = LARGEST_BODY) -> bytes:
+        """All of the body; OversizedError if it is larger than that."""
+        pieces, size = [], 0
+        while piece := self.read():
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise OversizedError(f"an answer of more than {most >> 20} MiB")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Keep the connection for another request, or close it if not all of the answer was read."""
+        if not self._ended and self._response.length == 0:  # whoever knows its length does not read on to the end
+            self._end()
+        if not self._ended:
+            self._ended = True
+            self._response.close()
+            self._connection.close()
+
+    def _end(self) -> None:
+        if self._response.length:  # known, and not all of it came
+            raise http.client.IncompleteRead(b"", self._response.length)
+        self._ended = True
+        self._response.close()  # says that all of it was read; the connection stays open
+        if self._response.will_close:
+            self._connection.close()
+        else:
+            self._pool._keep(self._server, self._connection)
+
+
 class HttpGet:
-    """Any number of threads may use it at once. No redirect is followed, and no proxy used."""
+    """Any number of threads may use it at once. No redirect is followed; a proxy of the environment is used."""
 
     def __init__(self, connect_timeout: float, read_timeout: float, ca: str | None = None) -> None:
-        """Times are in seconds. ``ca``: a file or a folder with certificates of those who may vouch for
-        a server; None: the system's."""
-        self._connect_timeout = connect_timeout
+        """Times are in seconds; see ``Dialer``. ``read_timeout`` is for a server to send something."""
         self._read_timeout = read_timeout
-        self._ca = ca
-        self._tls: ssl.SSLContext | None = None
+        self._dialer = Dialer(connect_timeout, ca)
         self._guard = threading.Lock()
-        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+        self._idle: dict[tuple[str, str], list[Connection]] = {}
         weakref.finalize(self, _close_all, self._idle)
 
-    def __call__(self, url: str, headers: Mapping[str, str], seconds: float) -> Answer:
-        """Return the answer, whatever its status; it may take ``seconds`` in all.
+    def page(self, url: str, headers: Mapping[str, str], method: str = "GET") -> Answer:
+        """Return the answer, whatever its status, within ``LISTING_SECONDS``; it has at most ``LARGEST_BODY`` bytes.
 
-        Raises OSError or HTTPException for what goes wrong with the connection, and ServingError (RESOURCE_EXHAUSTED)
-        for an answer that is too large.
+        Raises OSError or HTTPException for what goes wrong with the connection, ProxyError with that of a proxy,
+        OversizedError for an answer that is too large, ServingError for a URL or a proxy that can be none.
         """
+        bounds = Bounds(self._read_timeout, LISTING_SECONDS)
+        with closing(self._ask(method, url, headers, bounds)) as answer:
+            bounds.count_anew(2 * LARGEST_BODY)  # with the framing of chunks and what trails
+            return Answer(answer.status, answer.headers, answer.whole())
+
+    def open(self, url: str, headers: Mapping[str, str]) -> OpenAnswer:
+        """Return the answer, whatever its status, with its body to come; raises as ``page``.
+
+        A body may take as long as it comes at the rate of ``SLOW_BYTES``.
+        """
+        bounds = Bounds(self._read_timeout, has_floor=True)
+        answer = self._ask("GET", url, headers, bounds)
+        if answer.status not in (200, 206):
+            bounds.end_in(REFUSAL_SECONDS)
+        return answer
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], bounds: Bounds) -> OpenAnswer:
         parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise ServingError(Code.FAILED_PRECONDITION, "a user or a password is no part of a store's endpoint")
         server = (parts.scheme, parts.netloc.lower())  # as who signs a request has it
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        deadline = time.monotonic() + seconds
         connection = self._take(server)
         if connection is not None:
             try:
-                return self._ask(connection, server, target, headers, deadline)
+                return self._send(connection, server, method, target, headers, bounds)
             except _STALE:
-                pass
-        return self._ask(self._connect(*server), server, target, headers, deadline)
+                self._drop(server)  # those that have idled longer are no better
+        return self._send(self._dialer.open(*server, bounds), server, method, target, headers, bounds)
 
-    def _ask(
+    def _send(
         self,
-        connection: http.client.HTTPConnection,
+        connection: Connection,
         server: tuple[str, str],
+        method: str,
         target: str,
         headers: Mapping[str, str],
-        deadline: float,
-    ) -> Answer:
+        bounds: Bounds,
+    ) -> OpenAnswer:
         try:
-            connection.request("GET", target, headers=dict(headers))
-            response = connection.getresponse()
-            pieces, size = [], 0
-            while piece := response.read1(_READ_BYTES):
-                pieces.append(piece)
-                size += len(piece)
-                if size > LARGEST_BODY:
-                    raise ServingError(Code.RESOURCE_EXHAUSTED, f"an answer of more than {LARGEST_BODY >> 20} MiB")
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the answer has taken too long")
-            if response.length:  # known, and not all of it came
-                raise http.client.IncompleteRead(b"", response.length)
-            response.close()  # says that all of it was read; the connection stays open
+            connection.bound(bounds)
+            headers = dict(headers)
+            proxy = connection.forwarder
+            if proxy is not None:
+                target = f"{server[0]}://{connection.place}{target}"
+                headers["Host"] = connection.place
+                if proxy.authorization:
+                    headers["Proxy-Authorization"] = proxy.authorization
+            connection.request(method, target, headers=headers)
+            return OpenAnswer(self, server, connection, bounds)
         except BaseException:
             connection.close()
             raise
-        if response.will_close:
-            connection.close()
-        else:
-            self._keep(server, connection)
-        return Answer(response.status, dict(response.getheaders()), b"".join(pieces))
 
-    def _connect(self, scheme: str, place: str) -> http.client.HTTPConnection:
-        if scheme == "https":
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                place, timeout=self._connect_timeout, context=self._context()
-            )
-        else:
-            connection = http.client.HTTPConnection(place, timeout=self._connect_timeout)
-        connection.connect()
-        connection.sock.settimeout(self._read_timeout)
-        return connection
-
-    def _context(self) -> ssl.SSLContext:
-        with self._guard:
-            if self._tls is None:
-                folder = {"capath": self._ca} if self._ca and os.path.isdir(self._ca) else {"cafile": self._ca}
-                self._tls = ssl.create_default_context(**folder)
-            return self._tls
-
-    def _take(self, server: tuple[str, str]) -> http.client.HTTPConnection | None:
+    def _take(self, server: tuple[str, str]) -> Connection | None:
         with self._guard:
             idle = self._idle.get(server)
             return idle.pop() if idle else None
 
-    def _keep(self, server: tuple[str, str], connection: http.client.HTTPConnection) -> None:
+    def _keep(self, server: tuple[str, str], connection: Connection) -> None:
         with self._guard:
             idle = self._idle.setdefault(server, [])
             if len(idle) < MOST_IDLE:
@@ -128,8 +188,14 @@ class HttpGet:
                 return
         connection.close()
 
+    def _drop(self, server: tuple[str, str]) -> None:
+        with self._guard:
+            dropped = self._idle.pop(server, [])
+        for connection in dropped:
+            connection.close()
 
-def _close_all(idle: Mapping[tuple[str, str], list[http.client.HTTPConnection]]) -> None:
+
+def _close_all(idle: Mapping[tuple[str, str], list[Connection]]) -> None:
     for connections in idle.values():
         for connection in connections:
             connection.close()

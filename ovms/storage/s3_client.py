@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,14 +14,15 @@ from ovms.config.locations import parse_endpoint
 from ovms.config.scalars import as_text, explain
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.cloud_errors import ANONYMOUS
-from ovms.storage.http_get import Answer, HttpGet
-from ovms.storage.listing_get import LISTING_SECONDS
+from ovms.storage.http_get import READ_BYTES, Answer, HttpGet, OpenAnswer
 from ovms.storage.object_store import StoredObject, StoreOptions
 
 MOST_CONNECTIONS: Final = 64
 
 LEAST_AGE_SECONDS: Final = 5.0
 """A client is not made anew sooner: many models may find its keys wrong."""
+
+_LARGEST_REFUSAL: Final = 1 << 20
 
 _KINDS: Final[Mapping[str, str]] = {
     "env": "environment variables",
@@ -44,10 +46,10 @@ class SentListing:
 
     page: Mapping[str, Any]
 
-    request: tuple[str, Mapping[str, str]] | None
-    """URL and headers, signed; None if it went through a proxy."""
+    request: tuple[str, Mapping[str, str]]
+    """URL and headers, signed."""
 
-    answer: Answer | None
+    answer: Answer
 
 
 class S3Client:
@@ -62,7 +64,6 @@ class S3Client:
         from botocore.config import Config
         from botocore.exceptions import ClientError
         from botocore.httpsession import get_cert_path
-        from botocore.utils import get_environ_proxies
 
         limits: dict[str, Any] = {
             "connect_timeout": options.connect_timeout,
@@ -89,11 +90,16 @@ class S3Client:
         self.client_error = ClientError
         self._made_at = time.monotonic()
         self._options = options
-        self._response, self._proxies = AWSResponse, get_environ_proxies
+        self._response = AWSResponse
         authorities = own.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
         self._get = HttpGet(options.connect_timeout, options.read_timeout, get_cert_path(authorities))
         self._call = threading.local()
-        self.client.meta.events.register("before-send.s3.ListObjectsV2", self._send)
+        # botocore's own way bounds neither the time of an answer nor, of all that a server tells, its size.
+        for operation, send in (
+            ("ListObjectsV2", self._send_listing), ("GetObject", self._send_get), ("HeadObject", self._send_head),
+            ("HeadBucket", self._send_head),
+        ):  # fmt: skip
+            self.client.meta.events.register(f"before-send.s3.{operation}", send)
 
     def signer(self) -> object:
         """Tells the credentials of now from others; asks for new ones if they have expired."""
@@ -109,7 +115,7 @@ class S3Client:
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Send a listing that was signed before."""
-        return self._get(url, headers, LISTING_SECONDS)
+        return self._get.page(url, headers)
 
     def list_page(self, bucket: str, prefix: str, token: str, answer: Answer | None) -> SentListing:
         """One page of a listing. With an ``answer`` nothing is sent, and that is understood."""
@@ -131,19 +137,29 @@ class S3Client:
             if _clients.get(self._options) is self and time.monotonic() - self._made_at > LEAST_AGE_SECONDS:
                 del _clients[self._options]
 
-    def _send(self, request: Any, **others: object) -> Any:
-        """Called by botocore in place of sending, unless it returns None."""
+    # These are called by botocore in place of sending.
+
+    def _send_listing(self, request: Any, **others: object) -> Any:
         answer = getattr(self._call, "answer", None)
-        headers = {
-            name: value.decode("latin-1") if isinstance(value, bytes) else value
-            for name, value in request.headers.items()
-        }
+        headers = _headers(request)
         if answer is None or self._call.sent is not None:  # nothing to hand in, or botocore asks again
-            if self._proxies(request.url):
-                return None
-            answer = self._get(request.url, headers, LISTING_SECONDS)
+            answer = self._get.page(request.url, headers)
         self._call.answer, self._call.sent = answer, (request.url, headers)
         return self._response(request.url, answer.status, answer.headers, _Body(answer.body))
+
+    def _send_head(self, request: Any, **others: object) -> Any:
+        answer = self._get.page(request.url, _headers(request), "HEAD")
+        return self._response(request.url, answer.status, answer.headers, _Body(b""))
+
+    def _send_get(self, request: Any, **others: object) -> Any:
+        answer = self._get.open(request.url, _headers(request))
+        return self._response(request.url, answer.status, answer.headers, _OpenBody(answer))
+
+
+def _headers(request: Any) -> dict[str, str]:
+    return {
+        name: value.decode("latin-1") if isinstance(value, bytes) else value for name, value in request.headers.items()
+    }
 
 
 class _Body(io.BytesIO):
@@ -151,6 +167,24 @@ class _Body(io.BytesIO):
 
     def stream(self, **others: object) -> Iterator[bytes]:
         yield self.getvalue()
+
+
+class _OpenBody:
+    """A body that is to come, as botocore reads one."""
+
+    def __init__(self, answer: OpenAnswer) -> None:
+        self._answer = answer
+
+    def read(self, amt: int | None = None) -> bytes:
+        return self._answer.read(amt or READ_BYTES)
+
+    def stream(self, **others: object) -> Iterator[bytes]:
+        """Of a refusal: botocore takes it whole."""
+        with closing(self._answer):
+            yield self._answer.whole(_LARGEST_REFUSAL)
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 _clients: dict[StoreOptions, S3Client] = {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ovms.errors import Code
-from ovms.storage.store_errors import network_error
+from ovms.storage.store_errors import ProxyError, causes, network_error
 
 _UNAUTHENTICATED: Final = frozenset(
     {
@@ -67,4 +67,5 @@ def reason_of(error: Exception) -> str:
     if "IncompleteRead" in type(error).__name__:
         return "the answer ended early"
     found = network_error(error)
-    return found[1] if found else f"{type(error).__name__}: {error}"
+    proxy = "by way of a proxy: " if any(isinstance(one, ProxyError) for one in causes(error)) else ""
+    return f"{proxy}{found[1]}" if found else f"{type(error).__name__}: {error}"

@@ -53,9 +53,9 @@ class SignedListings:
                 )
         sent = client.list_page(self._bucket, prefix, token, answer)
         contents = self._contents(prefix, sent.page)
-        if not token and sent.request is not None:
+        if not token:
             self._signed[prefix] = _Signed(*sent.request, time.monotonic(), client.signer())
-        return Page(sent.answer.body if sent.answer else b"", lambda: contents)
+        return Page(sent.answer.body, lambda: contents)
 
     def unlike(self, prefix: str) -> ServingError:
         """The error for an answer that is no listing of such a store (UNAVAILABLE)."""

@@ -19,6 +19,14 @@ _ATTRIBUTES: Final = ("reason", "inner_exception")
 """Where urllib3 and azure-core keep a cause."""
 
 
+class OversizedError(OSError):
+    """An answer has more bytes than any good one; the text says how many."""
+
+
+class ProxyError(OSError):
+    """A proxy cannot be reached, as the cause says, or refuses, as the text does."""
+
+
 def one_line(text: object, secrets: Iterable[str | None] = ()) -> str:
     """What a store or a library says, in one printable line of bounded length, without these secrets."""
     line = " ".join(str(text).split())
@@ -38,6 +46,10 @@ def network_error(error: BaseException) -> tuple[Code, str] | None:
             return Code.UNAVAILABLE, f"TLS: {one.reason or one}"
         if isinstance(one, socket.gaierror):
             return Code.UNAVAILABLE, f"the server's name cannot be resolved: {one.strerror}"
+        if isinstance(one, OversizedError):
+            return Code.RESOURCE_EXHAUSTED, str(one)
+        if isinstance(one, ProxyError) and one.args:
+            return Code.UNAVAILABLE, str(one)
         if isinstance(one, TimeoutError):
             return Code.DEADLINE_EXCEEDED, "no answer in time"
         if isinstance(one, OSError) and one.errno and type(one).__module__ == "builtins":

@@ -1,17 +1,28 @@
 """How the stores of clouds keep their credentials and connections: found on first use, and anew after a refusal."""
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ovms.errors import Code, ServingError
 from ovms.storage.cloud_errors import ConnectionLostError
+from ovms.storage.http_get import HttpGet
+from ovms.storage.object_store import StoreOptions
 
 _REFUSALS: Final = (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
 
 
+def http_get(options: StoreOptions) -> HttpGet:
+    """What sends the requests, to servers that are trusted as ``requests`` does, with which tokens are asked for."""
+    from requests.certs import where
+
+    trusted = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or where()
+    return HttpGet(options.connect_timeout, options.read_timeout, trusted)
+
+
 class Access(Protocol):
-    """Credentials, and connections that use them."""
+    """Credentials, and what goes with them."""
 
     @property
     def kind(self) -> str:

@@ -158,8 +158,7 @@ def test_a_listing_that_trickles(
 ) -> None:
     """Something comes before each time limit; there is one for all of it, too."""
     kind.put(f"{prefix}/x", b"one")
-    for module in ("listing_get", "s3_client"):
-        monkeypatch.setattr(f"ovms.storage.{module}.LISTING_SECONDS", LIMIT)
+    monkeypatch.setattr("ovms.storage.http_get.LISTING_SECONDS", LIMIT)
     with proxy.failing(Fault(rate=20)):
         assert refused(kind, lambda: store.list_objects(prefix, 10)).code is Code.DEADLINE_EXCEEDED
     assert len(store.list_objects(prefix, 10)) == 1

@@ -1,0 +1,138 @@
+"""Connections for HTTP whose waits are bounded: to a server itself, or to the proxy that is in the way."""
+
+import http.client
+import os
+import ssl
+import threading
+from typing import Any, Final
+
+from ovms.storage.bounded_socket import BoundedSocket, BoundedTls, Bounds
+from ovms.storage.dialing import connect_any, resolve
+from ovms.storage.proxies import Proxy, proxy_for
+from ovms.storage.store_errors import ProxyError
+
+RESOLVE_SECONDS: Final = 20.0
+"""For a name. Longer than for a connection, as a resolver may ask a second server after 5 s."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Connection(http.client.HTTPConnection):
+    """One that is open, until it is closed."""
+
+    auto_open = 0
+
+    def __init__(self, scheme: str, place: str) -> None:
+        """``place`` is what a URL has between its scheme and its path. It is not open yet: see ``Dialer``."""
+        self.default_port = _PORTS[scheme]
+        super().__init__(place)
+        self.forwarder: Proxy | None = None
+        """The proxy that is asked in place of the server; None if the connection is to the server, or goes through."""
+
+        self.outermost: BoundedSocket | BoundedTls
+        """What bytes come from, below whatever TLS there is inside."""
+
+    def bound(self, bounds: Bounds) -> None:
+        """Have these bounds hold from now on."""
+        self.outermost.bounds = bounds
+
+    @property
+    def place(self) -> str:
+        """Of the server, as it belongs into the header Host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == self.default_port else f"{host}:{self.port}"
+
+
+class Dialer:
+    """Opens connections. Any number of threads may use it at once."""
+
+    def __init__(self, connect_timeout: float, ca: str | None) -> None:
+        """``connect_timeout``: seconds for a connection, and again for a handshake of TLS, and for a proxy's answer.
+
+        ``ca``: a file or a folder with certificates of those who may vouch for a server; None: the system's.
+        """
+        self._connect_timeout = connect_timeout
+        self._ca = ca
+        self._guard = threading.Lock()
+        self._tls: ssl.SSLContext | None = None
+
+    def open(self, scheme: str, place: str, bounds: Bounds) -> Connection:
+        """A connection for requests to a server; raises OSError or HTTPException, ProxyError if a proxy is to blame."""
+        connection = Connection(scheme, place)
+        proxy = proxy_for(scheme, connection.host, connection.port)
+        if proxy is None:
+            connection.outermost = self._reach(scheme, connection.host, connection.port, bounds)
+            connection.sock = connection.outermost
+            return connection
+        try:
+            connection.outermost = self._reach(proxy.scheme, proxy.host, proxy.port, bounds)
+        except (OSError, http.client.HTTPException) as error:
+            raise ProxyError from error
+        try:
+            if scheme == "https":
+                self._tunnel(connection, proxy, bounds)
+            else:
+                connection.forwarder, connection.sock = proxy, connection.outermost
+        except BaseException:
+            connection.outermost.close()
+            raise
+        return connection
+
+    def _reach(self, scheme: str, host: str, port: int, bounds: Bounds) -> BoundedSocket | BoundedTls:
+        addresses = resolve(host, port, bounds.within(RESOLVE_SECONDS))
+        plain = connect_any(addresses, bounds.within(self._connect_timeout))
+        plain.bounds = bounds
+        return self._over_tls(plain, host, bounds) if scheme == "https" else plain
+
+    def _over_tls(self, plain: BoundedSocket, host: str, bounds: Bounds) -> BoundedTls:
+        try:
+            plain.settimeout(bounds.within(self._connect_timeout))  # of all of the handshake
+            secured = self._context().wrap_socket(plain, server_hostname=host)
+        except BaseException:
+            plain.close()
+            raise
+        assert isinstance(secured, BoundedTls)
+        secured.bounds = bounds
+        return secured
+
+    def _tunnel(self, connection: Connection, proxy: Proxy, bounds: Bounds) -> None:
+        """Have the proxy connect to the server (RFC 9110, section 9.3.6), and go on inside with TLS."""
+        outer = connection.outermost
+        for_proxy = Bounds(self._connect_timeout, bounds.within(2 * self._connect_timeout))  # it has to connect as well
+        for_proxy.count_anew(http.client._MAXLINE)  # type: ignore[attr-defined]
+        outer.bounds = for_proxy
+        host = f"[{connection.host}]" if ":" in connection.host else connection.host
+        place = f"{host}:{connection.port}"
+        proof = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
+        try:
+            outer.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{proof}\r\n".encode("ascii"))
+            response = http.client.HTTPResponse(outer, method="CONNECT")
+            try:
+                response.begin()
+            finally:
+                response.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise ProxyError from error
+        if not 200 <= response.status < 300:
+            raise ProxyError(f"it refuses to connect: HTTP {response.status}")
+        if isinstance(outer, BoundedSocket):
+            connection.outermost = connection.sock = self._over_tls(outer, connection.host, bounds)
+            return
+        outer.bounds = Bounds(self._connect_timeout, bounds.within(self._connect_timeout))
+        connection.sock = _tls_in_tls(outer, self._context(), connection.host)
+        outer.bounds = bounds
+
+    def _context(self) -> ssl.SSLContext:
+        with self._guard:
+            if self._tls is None:
+                folder = {"capath": self._ca} if self._ca and os.path.isdir(self._ca) else {"cafile": self._ca}
+                self._tls = ssl.create_default_context(**folder)
+                self._tls.sslsocket_class = BoundedTls
+            return self._tls
+
+
+def _tls_in_tls(outer: BoundedTls, context: ssl.SSLContext, host: str) -> Any:
+    """To a server by way of a proxy that speaks TLS itself, which Python's own sockets cannot."""
+    from urllib3.util.ssltransport import SSLTransport  # comes with each of the SDKs
+
+    return SSLTransport(outer, context, server_hostname=host)
