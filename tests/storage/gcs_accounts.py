@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
+from http_servers import QuietHandler, make_server, serving
 from servers import PUBLIC
 
 READER: Final = "reader@test.iam.gserviceaccount.com"
@@ -46,8 +47,7 @@ class GcsAccounts:
             accounts = front
             server_address_behind = urlsplit(server).netloc
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = make_server(Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
         self.url = f"http://{self.address}"
 
@@ -105,19 +105,11 @@ class GcsAccounts:
 
     @contextmanager
     def running(self) -> Iterator["GcsAccounts"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are sent apart: else each answer takes 40 ms
+class _Handler(QuietHandler, BaseHTTPRequestHandler):
     accounts: ClassVar[GcsAccounts]
     server_address_behind: ClassVar[str]
 
@@ -187,6 +179,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text.encode())
-
-    def log_message(self, *arguments: object) -> None:
-        """Nothing."""

@@ -1,11 +1,12 @@
 """A server of S3's listings with more keys than anybody would upload for a test; every page is as S3 has it."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
+
+from http_servers import QuietHandler, make_server, serving
 
 PAGE: Final = 1000
 
@@ -26,25 +27,16 @@ class ManyKeys:
         class Handler(_Handler):
             keys, pages = count, self.pages
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = make_server(Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     @contextmanager
     def running(self) -> Iterator["ManyKeys"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(QuietHandler, BaseHTTPRequestHandler):
     keys: ClassVar[int]
     pages: ClassVar[list[int]]
 
@@ -68,6 +60,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        """Nothing."""
