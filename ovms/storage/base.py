@@ -67,3 +67,10 @@ class Storage(Protocol):
     def release(self, path: Path) -> None:
         """Say that what ``fetch`` returned is not needed any more; once for each time."""
         ...
+
+    def close(self) -> None:
+        """Say that nobody looks any more, so that nothing of a listing needs to be remembered for the next.
+
+        What is loaded or being loaded may still be fetched and released.
+        """
+        ...

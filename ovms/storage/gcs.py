@@ -140,6 +140,10 @@ class GcsStore:
         access.credentials.before_request(self._ask_for_token, "GET", url, headers)
         return send(headers)
 
+    def forget(self, prefix: str) -> None:
+        """See ObjectStore."""
+        self._listings.forget(prefix)
+
     def described(self, item: StoredObject) -> StoredObject:
         """Return the object: its listing tells all checksums that there are."""
         return item

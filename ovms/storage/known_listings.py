@@ -44,6 +44,10 @@ class KnownListings:
         """Nothing is known yet."""
         self._known: dict[str, _Known] = {}
 
+    def forget(self, prefix: str) -> None:
+        """Remember nothing of it."""
+        self._known.pop(prefix, None)
+
     def objects(
         self, place: str, prefix: str, most: int, ask: Callable[[str], Page], endless: Callable[[], ServingError]
     ) -> list[StoredObject]:

@@ -74,6 +74,9 @@ class LocalStorage:
     def release(self, path: Path) -> None:
         """Nothing has to be done: the files are not ours."""
 
+    def close(self) -> None:
+        """Nothing is remembered elsewhere."""
+
     def _find(self) -> dict[int, str]:
         try:
             if not stat.S_ISDIR(os.stat(self._base).st_mode):

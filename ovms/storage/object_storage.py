@@ -63,6 +63,7 @@ class ObjectStorage:
         self._listed: tuple[list[StoredObject], list[FoundVersion]] | None = None
         self._left_out: set[str] = set()
         self._leases: dict[Path, tuple[Lease, int]] = {}
+        self._closed = False
 
     @property
     def place(self) -> str:
@@ -75,7 +76,11 @@ class ObjectStorage:
         A prefix below which there is nothing at all is an error as long as nothing was ever seen there. Later it means
         that every version was taken away.
         """
-        objects = self.store.list_objects(self._listed_prefix(), MOST_OBJECTS)
+        try:
+            objects = self.store.list_objects(self._listed_prefix(), MOST_OBJECTS)
+        finally:
+            if self._closed:  # while it was listed, or before
+                self.store.forget(self._listed_prefix())
         with self._guard:
             if self._listed is not None and self._listed[0] is objects:  # a store may tell so that nothing is new
                 return self._listed[1]
@@ -144,6 +149,11 @@ class ObjectStorage:
                 return
         if lease is not None:
             lease.release()
+
+    def close(self) -> None:
+        """See Storage. Another model of the same path has its next listing read anew, no more."""
+        self._closed = True
+        self.store.forget(self._listed_prefix())
 
     def _get(self, remote: RemoteVersion) -> Lease:
         files = {path: item for path, item in remote.files.items() if path != READY_FILE}

@@ -97,6 +97,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def forget(self, prefix: str) -> None:
+        """Keep nothing for a next listing of ``prefix``; there may be one all the same."""
+        ...
+
     def described(self, item: StoredObject) -> StoredObject:
         """Return the object with what checksums of it the store tells; asks the store if the listing has none."""
         ...

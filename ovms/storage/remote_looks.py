@@ -128,8 +128,15 @@ class ListingThreads:
             self._changed.notify_all()
 
     def _work(self) -> None:
-        while (taken := self._take()) is not None:
+        while self._serve():
+            pass
+
+    def _serve(self) -> bool:
+        """Make the next calls; False if there will be none. Nothing here holds a call, and its model, until another."""
+        taken = self._take()
+        if taken is not None:
             self._run(*taken)
+        return taken is not None
 
     def _take(self) -> tuple[str, Callable[[], None]] | None:
         """The next call and its place; None if this thread is not needed any more."""

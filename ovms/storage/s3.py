@@ -44,8 +44,7 @@ class S3Store:
     @property
     def server(self) -> str:
         """The URL of the server, as far as it was given; empty for the one of the region."""
-        found = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
-        return self._options.endpoint or next(filter(None, found), "")
+        return self._options.endpoint or ""
 
     def list_objects(self, prefix: str, most: int) -> list[StoredObject]:
         """See ObjectStore."""
@@ -54,6 +53,11 @@ class S3Store:
                 self._name(prefix), prefix, most, partial(self._signed.page, client, prefix),
                 partial(self._signed.unlike, prefix),
             )  # fmt: skip
+
+    def forget(self, prefix: str) -> None:
+        """See ObjectStore."""
+        self._listings.forget(prefix)
+        self._signed.forget(prefix)
 
     def described(self, item: StoredObject) -> StoredObject:
         """See ObjectStore."""

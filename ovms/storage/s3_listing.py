@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ovms.config.locations import Location
@@ -24,7 +24,7 @@ class _Signed:
     """A request for the first page of a listing."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     signed_at: float
     signer: object
 
@@ -56,6 +56,10 @@ class SignedListings:
         if not token:
             self._signed[prefix] = _Signed(*sent.request, time.monotonic(), client.signer())
         return Page(sent.answer.body, lambda: contents)
+
+    def forget(self, prefix: str) -> None:
+        """Keep no request for it."""
+        self._signed.pop(prefix, None)
 
     def unlike(self, prefix: str) -> ServingError:
         """The error for an answer that is no listing of such a store (UNAVAILABLE)."""

@@ -100,6 +100,10 @@ class StorageSource(Generic[S]):
                 for name in changes.changed:
                     after[name].take_over(before[name])
                 self._watched = after
+            kept = {id(watched.storage) for watched in after.values()}
+            for watched in before.values():
+                if id(watched.storage) not in kept:
+                    watched.storage.close()
             return changes
 
     def look(self) -> None:
@@ -134,6 +138,8 @@ class StorageSource(Generic[S]):
     def stop(self) -> None:
         """Begin no more listings; one that is under way ends by itself."""
         self._listings.stop()
+        for watched in list(self._watched.values()):
+            watched.storage.close()
 
     def hasten(self) -> None:
         """Have the next look made at all models, those in object stores too."""

@@ -1,14 +1,17 @@
 """The source of aspired versions with models in folders and in an S3 store that hangs, fails and comes back."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
+from repository import until
 from servers import BUCKET, READER, S3Server
 
 from ovms.config import ModelConfig
@@ -16,6 +19,8 @@ from ovms.core.aspired import AspiredVersions
 from ovms.core.version_policy import All
 from ovms.errors import Code
 from ovms.storage import Storages, remote_looks
+from ovms.storage.object_store import StoredObject
+from ovms.storage.s3_listing import _Signed
 from ovms.storage.source import StorageSource
 
 PATIENCE = 30.0
@@ -73,6 +78,39 @@ def bed(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER[0])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER[1])
     return Bed(seaweedfs, proxied(seaweedfs.url), prefix, tmp_path, request.param)
+
+
+def remembered(prefix: str) -> list[object]:
+    """What is kept in this process of listings below a prefix."""
+    gc.collect()
+    return [
+        one
+        for one in gc.get_objects()
+        if (isinstance(one, StoredObject) and one.key.startswith(prefix))
+        or (isinstance(one, _Signed) and quote(prefix, safe="") in one.url)
+    ]
+
+
+def test_nothing_is_remembered_of_models_that_are_gone(bed: Bed) -> None:
+    """While other models of the bucket stay, also if a listing was under way."""
+    for name in ("stays", "goes", "leaves"):
+        bed.put(name, 1)
+    bed.source.set_models([bed.remote("stays"), bed.remote("goes"), bed.remote("leaves")])
+    for name in ("stays", "goes", "leaves"):
+        bed.until(name, [1], looks=True)
+        assert remembered(f"{bed.prefix}/{name}/")
+    bed.source.set_models([bed.remote("stays"), bed.remote("leaves")])
+    bed.heard.clear()
+    until(lambda: not remembered(f"{bed.prefix}/goes/"), lambda: remembered(f"{bed.prefix}/goes/"))
+    seen = bed.proxy.count(f"prefix={bed.prefix}%2Fleaves")
+    bed.proxy.fail(Fault(delay=PATIENCE), "leaves")
+    bed.source.hasten()
+    bed.source.look()
+    until(lambda: bed.proxy.count(f"prefix={bed.prefix}%2Fleaves") > seen, bed.proxy.seen)
+    bed.source.set_models([bed.remote("stays")])
+    bed.proxy.heal()
+    until(lambda: not remembered(f"{bed.prefix}/leaves/"), lambda: remembered(f"{bed.prefix}/leaves/"))
+    assert remembered(f"{bed.prefix}/stays/")
 
 
 def test_a_look_waits_for_no_store(bed: Bed) -> None:
