@@ -1,6 +1,7 @@
 """Objects on Azure Blob Storage, and on servers of its protocol."""
 
 import binascii
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -12,12 +13,13 @@ from urllib.parse import quote
 
 from ovms.errors import Code, ServingError
 from ovms.storage.azure_access import IDENTITY, AzureAccess, connect
-from ovms.storage.azure_account import ACCOUNTS, CONNECTION_STRING, find_account
+from ovms.storage.azure_account import ACCOUNTS, CONNECTION_STRING, Account, find_account
 from ovms.storage.azure_listing import listing_query, read_listing
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
 from ovms.storage.http_get import Answer, OpenAnswer
 from ovms.storage.known_listings import Contents, KnownListings, Page
 from ovms.storage.object_store import StoredObject, StoreOptions
+from ovms.storage.plain_http import safe_for_secrets
 from ovms.storage.ranged_get import reading, send_get
 from ovms.storage.way_in import WayIn, http_get
 
@@ -28,6 +30,8 @@ _NOT_KNOWN: Final = ("AuthenticationFailed", "InvalidAuthenticationInfo", "NoAut
 
 _NOT_FOR_ALL: Final = ((409, "PublicAccessNotPermitted"), (404, "ResourceNotFound"))
 """How a container that is there refuses whoever does not say who it is."""
+
+logger = logging.getLogger(__name__)
 
 
 class AzureStore:
@@ -58,9 +62,24 @@ class AzureStore:
                 "endpoint, such as https://ACCOUNT.blob.core.windows.net",
             )
         self._url = f"{self._account.url}/{quote(container)}"
+        if not options.anonymous and self._account.kind and not safe_for_secrets(self._account.url):
+            self._consider(self._account)
         self._http = http_get(options)
         self._listings = KnownListings()
         self._way_in = WayIn(partial(connect, self._account, container, options), _translated, IDENTITY)
+
+    def _consider(self, account: Account) -> None:
+        """What others may read on the way: what lets anybody in for as long as its owner likes is not sent."""
+        if not account.key:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"{account.url}: the shared access signature of {account.kind} is sent over TLS only; give an https "
+                "endpoint, or anonymous",
+            )
+        logger.warning(
+            "%s: there is no TLS: with what the key of %s signs, whoever sees a request can list and read the "
+            "container %s for up to an hour; give an https endpoint", account.url, account.kind, self._name,
+        )  # fmt: skip
 
     @property
     def server(self) -> str:
@@ -97,6 +116,10 @@ class AzureStore:
 
         body: bytes = self._way_in.use(place, "list", ask)
         return Page(body, read)
+
+    def forget(self, prefix: str) -> None:
+        """See ObjectStore."""
+        self._listings.forget(prefix)
 
     def described(self, item: StoredObject) -> StoredObject:
         """Return the object: its listing tells the checksum, if whoever wrote it has given one."""

@@ -24,6 +24,9 @@ LEAST_AGE_SECONDS: Final = 5.0
 
 _LARGEST_REFUSAL: Final = 1 << 20
 
+_ENDPOINTS: Final = ("S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Variables; the first is no other SDK's."""
+
 _KINDS: Final[Mapping[str, str]] = {
     "env": "environment variables",
     "shared-credentials-file": "the shared credentials file",
@@ -203,15 +206,18 @@ def connected(options: StoreOptions) -> S3Client:
 
 
 def with_variables(options: StoreOptions, environment: Mapping[str, str]) -> StoreOptions:
-    """Add what variables say that boto3 does not read; ConfigError if one is wrong."""
-    signature, endpoint = environment.get("S3_SIGNATURE"), environment.get("S3_ENDPOINT")
+    """Add what variables say; ConfigError if one is wrong, or has a secret in it that would be seen."""
+    signature = environment.get("S3_SIGNATURE")
     if signature and signature.lower() not in _SIGNATURES:
         raise ConfigError(f"S3_SIGNATURE: {as_text(signature)} is not one of {', '.join(_SIGNATURES)}")
-    if endpoint and not options.endpoint:
+    ignored = environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true"
+    variables = _ENDPOINTS[:1] if ignored else _ENDPOINTS
+    name = next((one for one in variables if environment.get(one)), None)
+    if name is not None and not options.endpoint:
         try:
-            options = replace(options, endpoint=parse_endpoint(endpoint))
+            options = replace(options, endpoint=parse_endpoint(environment[name]))
         except ConfigError as error:
-            raise ConfigError(f"S3_ENDPOINT: {explain(error, endpoint, as_text)}") from None
+            raise ConfigError(f"{name}: {explain(error, environment[name], as_text)}") from None
     return replace(options, region=options.region or environment.get("AWS_REGION") or None)
 
 

@@ -3,19 +3,22 @@
 import base64
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 import servers
 from faulty_proxy import Fault, FaultyProxy
+from http_servers import QuietHandler, make_server, serving
 from servers import BUCKET, AzureServer
 from store_kinds import Azure
 
-from ovms.errors import Code, ServingError
-from ovms.storage import azure_access, azure_listing
+from ovms.config import ModelConfig
+from ovms.errors import Code, ConfigError, ServingError
+from ovms.storage import Storages, azure_access, azure_listing
 from ovms.storage.azure import AzureStore
 from ovms.storage.azure_account import Account, find_account
 from ovms.storage.object_store import StoreOptions
@@ -77,6 +80,43 @@ def test_signatures(azurite: AzureServer, monkeypatch: pytest.MonkeyPatch) -> No
     assert error.code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)
     assert "AZURE_STORAGE_SAS_TOKEN" in error.message
     assert "sig=" not in error.message
+
+
+@pytest.mark.parametrize("given", ["AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING"])
+def test_a_signature_is_not_sent_in_the_clear(given: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Except to this machine itself, where all other tests' servers are."""
+    url = "http://store.invalid/acct"
+    values = {
+        "AZURE_STORAGE_SAS_TOKEN": "sv=1&sig=secret",
+        "AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint={url};SharedAccessSignature=sv=1&sig=secret",
+    }
+    monkeypatch.setenv(given, values[given])
+    storages = Storages(str(tmp_path))
+    model = ModelConfig("m", f"az://{BUCKET}/m", endpoint=url)
+    with pytest.raises(ConfigError) as caught:
+        storages.open(model)
+    said = f"az://{BUCKET}/m: {url}: the shared access signature of {given} is sent over TLS only; give an https"
+    assert str(caught.value).startswith(said)
+    assert "secret" not in str(caught.value)
+    storages.open(replace(model, anonymous=True))
+    storages.open(replace(model, endpoint="https://store.invalid/acct"))
+    local = replace(model, endpoint="http://127.0.0.1:1/acct")
+    storages.open(local)
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    with pytest.raises(ConfigError, match="over TLS only"):
+        Storages(str(tmp_path)).open(local)  # which would leave this machine
+
+
+def test_a_key_signs_without_tls_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "c2VjcmV0")
+    AzureStore(BUCKET, StoreOptions(endpoint="http://127.0.0.1:1/acct"))
+    assert not caplog.records
+    AzureStore(BUCKET, StoreOptions(endpoint="http://store.invalid/acct"))
+    (record,) = caplog.records
+    assert "there is no TLS" in record.getMessage()
+    assert "c2VjcmV0" not in record.getMessage()
 
 
 def test_a_key_that_is_none(azurite: AzureServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +218,9 @@ def identities(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The service that gives a machine's tokens, as on App Service; it gives the first of the list, and no other."""
     tokens: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler, BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.0"
+
         def do_GET(self) -> None:
             token = tokens[0] if tokens else ""
             self.send_response(200 if token else 400)
@@ -187,18 +229,11 @@ def identities(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             answer = {"access_token": token, "expires_on": str(int(time.time()) + 3600), "token_type": "Bearer"}
             self.wfile.write(json.dumps(answer if token else {"error": "none"}).encode())
 
-        def log_message(self, *arguments: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
+    server = make_server(Handler)
     monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/msi")
     monkeypatch.setenv("IDENTITY_HEADER", "header")
-    yield tokens
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield tokens
 
 
 def token(seconds: int = 3600) -> str:

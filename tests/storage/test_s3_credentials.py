@@ -9,7 +9,7 @@ import pytest
 from faulty_proxy import Fault, FaultyProxy
 from servers import BUCKET, READER, S3Server
 
-from ovms.errors import Code, ServingError
+from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage import s3_client
 from ovms.storage.object_store import StoreOptions
 from ovms.storage.s3 import S3Store
@@ -132,6 +132,21 @@ def test_keys_of_a_role_are_renewed(
     store.list_objects(f"{prefix}/", 10)
     used = [request.headers["authorization"].partition("Credential=")[2].partition("/")[0] for request in proxy.seen()]
     assert used == [READER[0], "testadmin", "testadmin"]
+
+
+@pytest.mark.parametrize("variable", ["S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_a_password_in_an_endpoint(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whichever variable: it would be told with the server's name."""
+    monkeypatch.setenv(variable, "http://store.example:9000/")
+    assert S3Store(BUCKET, StoreOptions()).server == "http://store.example:9000"
+    monkeypatch.setenv(variable, "http://user:secret@store.example:9000")
+    with pytest.raises(ConfigError, match=f"{variable}: a user, a password or a signature is no part of it") as caught:
+        S3Store(BUCKET, StoreOptions())
+    assert "secret" not in str(caught.value)
+    assert S3Store(BUCKET, StoreOptions(endpoint="http://other.example")).server == "http://other.example"
+    if variable.startswith("AWS"):
+        monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+        assert S3Store(BUCKET, StoreOptions()).server == ""
 
 
 def test_anonymous_goes_before_keys(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
