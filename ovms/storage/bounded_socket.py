@@ -48,8 +48,13 @@ class Bounds:
 
     def begin(self, sock: socket.socket) -> float:
         """Bound the wait that comes; returns when it begins."""
-        sock.settimeout(self.within(self._silence))
-        return time.monotonic()
+        now = time.monotonic()
+        wait = self._silence if self._until is None else min(self._silence, self._until - now)
+        if wait <= 0:
+            raise TimeoutError("it has taken too long")
+        if sock.gettimeout() != wait:  # to set it is a system call
+            sock.settimeout(wait)
+        return now
 
     def end(self, began: float, count: int) -> int:
         """Take in what has come; returns ``count``. TimeoutError if it is too slow, OversizedError if too much."""

@@ -14,6 +14,9 @@ from ovms.storage.store_errors import ProxyError
 RESOLVE_SECONDS: Final = 20.0
 """For a name. Longer than for a connection, as a resolver may ask a second server after 5 s."""
 
+_LARGEST_CONNECTED: Final = 64 << 10
+"""Bytes of what a proxy says of a connection it has made, or of why it has not."""
+
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -99,7 +102,7 @@ class Dialer:
         """Have the proxy connect to the server (RFC 9110, section 9.3.6), and go on inside with TLS."""
         outer = connection.outermost
         for_proxy = Bounds(self._connect_timeout, bounds.within(2 * self._connect_timeout))  # it has to connect as well
-        for_proxy.count_anew(http.client._MAXLINE)  # type: ignore[attr-defined]
+        for_proxy.count_anew(_LARGEST_CONNECTED)
         outer.bounds = for_proxy
         host = f"[{connection.host}]" if ":" in connection.host else connection.host
         place = f"{host}:{connection.port}"

@@ -70,11 +70,11 @@ class OpenAnswer:
         if self._ended:
             return b""
         piece = self._response.read1(most)
-        if not piece:
+        if not piece or self._response.length == 0:
             self._end()
         return piece
 
-    def whole(self, most: int = LARGEST_BODY) -> bytes:
+    def whole(self, most: int) -> bytes:
         """All of the body; OversizedError if it is larger than that."""
         pieces, size = [], 0
         while piece := self.read():
@@ -86,7 +86,7 @@ class OpenAnswer:
 
     def close(self) -> None:
         """Keep the connection for another request, or close it if not all of the answer was read."""
-        if not self._ended and self._response.length == 0:  # whoever knows its length does not read on to the end
+        if not self._ended and self._response.length == 0:  # there is none
             self._end()
         if not self._ended:
             self._ended = True
@@ -97,7 +97,7 @@ class OpenAnswer:
         if self._response.length:  # known, and not all of it came
             raise http.client.IncompleteRead(b"", self._response.length)
         self._ended = True
-        self._response.close()  # says that all of it was read; the connection stays open
+        self._response.close()  # of the connection it says that all of this answer was read
         if self._response.will_close:
             self._connection.close()
         else:
@@ -124,7 +124,7 @@ class HttpGet:
         bounds = Bounds(self._read_timeout, LISTING_SECONDS)
         with closing(self._ask(method, url, headers, bounds)) as answer:
             bounds.count_anew(2 * LARGEST_BODY)  # with the framing of chunks and what trails
-            return Answer(answer.status, answer.headers, answer.whole())
+            return Answer(answer.status, answer.headers, answer.whole(LARGEST_BODY))
 
     def open(self, url: str, headers: Mapping[str, str]) -> OpenAnswer:
         """Return the answer, whatever its status, with its body to come; raises as ``page``.

@@ -1,10 +1,11 @@
 """An HTTP proxy of one server that counts what passes, and does to it what networks and overloaded servers do.
 
 It listens on loopback as if it were the server (a reverse proxy), with TLS if it is given a certificate, and is a
-forward proxy as well: it goes wherever a request line with a whole URL says.
+forward proxy as well: it goes wherever a request line with a whole URL says, and connects where CONNECT says.
 """
 
 import re
+import select
 import socket
 import ssl
 import threading
@@ -54,6 +55,9 @@ class Fault:
 
     rate: float | None = None
     """Bytes a second of the answer's body."""
+
+    head_rate: float | None = None
+    """Bytes a second of the answer's status and headers."""
 
 
 @dataclass
@@ -238,7 +242,27 @@ class FaultyProxy:
             length = f"Content-Length: {len(fault.body)}\r\n"
             client.sendall(f"HTTP/1.1 {fault.status} Fault\r\n{own}{length}\r\n".encode() + fault.body)
             return True
+        if method == "CONNECT":
+            self._tunnel(client, seen)
+            return False
         return self._forward(client, seen, f"{method} %s {version}", head, body, fault)
+
+    def _tunnel(self, client: socket.socket, seen: Seen) -> None:
+        """Pass on what comes from either side, until one of them ends."""
+        host, _, port = seen.target.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as server:
+            seen.status = 200
+            client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+            while True:
+                waiting = isinstance(client, ssl.SSLSocket) and client.pending()
+                ready = [client] if waiting else select.select([client, server], [], [], PATIENCE)[0]
+                for one in ready:
+                    piece = one.recv(PIECE)
+                    if not piece:
+                        return
+                    (server if one is client else client).sendall(piece)
+                if not ready:
+                    return
 
     def _forward(self, client: socket.socket, seen: Seen, first: str, head: "_Head", body: bytes, fault: Fault) -> bool:
         address, tls, target = self._server, self._server_tls, seen.target
@@ -263,9 +287,17 @@ class FaultyProxy:
             without = seen.method == "HEAD" or seen.status in (204, 304)
             framed = without or "content-length" in headers or "transfer-encoding" in headers
             lines = [line for name, line in answer.lines if not (framed and name == "connection")]
-            client.sendall("\r\n".join([answer.first, *lines, "", ""]).encode("latin-1"))
+            self._pass_head(client, "\r\n".join([answer.first, *lines, "", ""]).encode("latin-1"), fault)
             whole = without or self._pass_body(client, answers, seen, fault)
             return framed and whole
+
+    def _pass_head(self, client: socket.socket, head: bytes, fault: Fault) -> None:
+        if fault.head_rate is None:
+            client.sendall(head)
+            return
+        for at in range(len(head)):
+            client.sendall(head[at : at + 1])
+            self._healed.wait(1 / fault.head_rate)
 
     def _pass_body(self, client: socket.socket, answers: "_Reader", seen: Seen, fault: Fault) -> bool:
         end = min((at for at in (fault.cut_after, fault.stall_after) if at is not None), default=None)

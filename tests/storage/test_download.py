@@ -15,7 +15,7 @@ from servers import ADMIN, BUCKET, LISTER, READER, S3Server
 
 from ovms.config.locations import Location
 from ovms.errors import Code, ServingError
-from ovms.storage import download, transfer
+from ovms.storage import bounded_socket, download, transfer
 from ovms.storage.cache import ModelCache
 from ovms.storage.cache_manifest import CHUNK_BYTES
 from ovms.storage.download import Turns
@@ -120,6 +120,18 @@ def test_a_cut_is_gone_on_from(bed: Bed) -> None:
     assert content(bed.storage().fetch(1)) == {"model.bin": data}
     assert len(data) <= bed.reads() < len(data) + 10 * MB
     assert sum(one.body_bytes == 5 * MB for one in bed.proxy.seen("/models/", "GET")) > 5
+
+
+def test_a_trickle_is_gone_on_from(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another connection, from the byte where the first one became too slow."""
+    monkeypatch.setattr(bounded_socket, "SLOW_SECONDS", 0.5)
+    data = bed.put("1/model.bin", noise(3 * MB))
+    bed.fail(Fault(rate=5000), times=2)
+    assert content(bed.storage(read_timeout=10).fetch(1)) == {"model.bin": data}
+    ranges = [one.headers["range"] for one in bed.proxy.seen("/models/", "GET") if "list-type" not in one.target]
+    begins = [int(one.removeprefix("bytes=").partition("-")[0]) for one in ranges]
+    assert len(begins) == 3
+    assert 0 == begins[0] < begins[1] < begins[2] < MB
 
 
 def test_a_later_attempt_goes_on(bed: Bed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

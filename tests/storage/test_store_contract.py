@@ -13,6 +13,7 @@ from servers import BUCKET, PUBLIC
 from store_kinds import FORGER, LISTER, NOBODY, OWNER, READER, STRANGER, StoreKind
 
 from ovms.errors import Code, ServingError
+from ovms.storage import bounded_socket
 from ovms.storage.object_store import PIECE_BYTES, ObjectStore, StoredObject, StoreOptions
 from tests.certificates import Certificates
 from tests.ports import free_port
@@ -153,15 +154,43 @@ def test_a_listing_that_says_the_same_is_the_same_list(kind: StoreKind, store: O
     assert store.list_objects(f"{prefix}/", 10) == []
 
 
+@pytest.mark.parametrize("fault", [Fault(head_rate=20), Fault(rate=20)], ids=["head", "body"])
 def test_a_listing_that_trickles(
-    kind: StoreKind, store: ObjectStore, proxy: FaultyProxy, prefix: str, monkeypatch: pytest.MonkeyPatch
+    kind: StoreKind,
+    store: ObjectStore,
+    proxy: FaultyProxy,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Fault,
 ) -> None:
     """Something comes before each time limit; there is one for all of it, too."""
     kind.put(f"{prefix}/x", b"one")
     monkeypatch.setattr("ovms.storage.http_get.LISTING_SECONDS", LIMIT)
-    with proxy.failing(Fault(rate=20)):
+    with proxy.failing(fault):
         assert refused(kind, lambda: store.list_objects(prefix, 10)).code is Code.DEADLINE_EXCEEDED
     assert len(store.list_objects(prefix, 10)) == 1
+
+
+def test_an_object_that_trickles(
+    kind: StoreKind, store: ObjectStore, proxy: FaultyProxy, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has come is given, and then said that it is too slow."""
+    monkeypatch.setattr(bounded_socket, "SLOW_SECONDS", LIMIT)
+    kind.put(f"{prefix}/x", MODEL)
+    (item,) = store.list_objects(prefix, 10)
+    got = b""
+
+    def take() -> None:
+        nonlocal got
+        with store.open_range(item, 0, item.size) as pieces:
+            for piece in pieces:
+                got += piece
+
+    for fault in (Fault(head_rate=20), Fault(rate=1000)):
+        with proxy.failing(fault, kind.reads):
+            assert refused(kind, take).code is Code.DEADLINE_EXCEEDED
+    assert 0 < len(got) < len(MODEL)
+    assert MODEL.startswith(got)
 
 
 def test_more_objects_than_wanted(
@@ -413,9 +442,20 @@ def test_a_proxy_of_the_environment(
     (item,) = store.list_objects(prefix, 10)
     assert read(store, item) == b"content"
     assert proxy.count() >= 2
+    assert all("://" in one.target for one in proxy.seen())
+    assert store.list_objects(prefix, 10) is store.list_objects(prefix, 10), "what is the same is not read again"
+    monkeypatch.setattr("ovms.storage.http_get.LISTING_SECONDS", LIMIT)
+    for fault in (Fault(head_rate=20), Fault(rate=20)):
+        with proxy.failing(fault):
+            assert refused(kind, lambda: store.list_objects(prefix, 10)).code is Code.DEADLINE_EXCEEDED
+    monkeypatch.setattr("ovms.storage.http_get.LISTING_SECONDS", PATIENCE)
+    monkeypatch.setattr("ovms.storage.http_get.LARGEST_BODY", 100)
+    error = refused(kind, lambda: store.list_objects(prefix, 10))
+    assert error.code is Code.RESOURCE_EXHAUSTED
     proxy.close()
     error = refused(kind, lambda: store.list_objects(prefix, 10))
     assert error.code is Code.UNAVAILABLE
+    assert "by way of a proxy: " in error.message
     assert "password" not in error.message
 
 

@@ -1,0 +1,293 @@
+"""Servers that say little, slowly, or too much, at each place of an answer; and the ways through proxies."""
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import cycle
+from typing import Final
+
+import pytest
+from faulty_proxy import Fault, FaultyProxy
+from servers import GcsServer
+
+from ovms.errors import Code, ServingError
+from ovms.storage import bounded_socket, dialing, http_get
+from ovms.storage.dialing import Address, connect_any, resolve
+from ovms.storage.http_get import HttpGet
+from ovms.storage.proxies import Proxy, proxy_for
+from ovms.storage.store_errors import OversizedError, ProxyError, network_error
+from tests.certificates import Certificates
+
+LIMIT: Final = 0.3
+"""Seconds for an answer in tests of that limit. No wait within it is longer than PAUSE."""
+PAUSE: Final = 0.03
+PATIENCE: Final = 10.0
+
+OK: Final = b"HTTP/1.1 200 OK\r\n"
+CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@contextmanager
+def saying(first: bytes, more: bytes = b"", pause: float = 0.0) -> Iterator[str]:
+    """The place of a server that answers each request with `first`, and then `more` for ever; with pauses byte by byte.
+
+    Nothing that it is asked matters, so that it may stand for a server of TLS, too.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            while client.recv(65536):
+                client.sendall(first)
+                for piece in cycle([more[at : at + 1] for at in range(len(more))] if pause else [more]):
+                    if not piece or ended.wait(pause):
+                        break
+                    client.sendall(piece)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def fetch(url: str) -> http_get.Answer:
+    return HttpGet(PATIENCE, PATIENCE).page(url, {})
+
+
+TRICKLES = {
+    "status": (b"HTTP/1.1 200 ", b"K"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "header": (OK + b"X: ", b"y"),
+    "headers": (OK, b"X: y\r\n"),
+    "body": (OK + b"Content-Length: 1000\r\n\r\n", b"x"),
+    "body to the end": (OK + b"\r\n", b"x"),
+    "chunk's size": (CHUNKED, b"0"),
+    "chunk's extension": (CHUNKED + b"1;", b"x"),
+    "chunks": (CHUNKED, b"1\r\nx\r\n"),
+    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: y\r\n"),
+}
+
+
+@pytest.mark.parametrize("place", TRICKLES)
+def test_a_trickle_ends_in_time(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
+    began = time.monotonic()
+    with saying(*TRICKLES[place], PAUSE) as server, pytest.raises(TimeoutError):
+        fetch(f"http://{server}/x")
+    assert LIMIT / 2 < time.monotonic() - began < PATIENCE
+
+
+def test_a_handshake_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
+    record = b"\x16\x03\x03\x40\x00"  # of a handshake, 16 KiB
+    with saying(record, b"\0", PAUSE) as server:
+        with pytest.raises(TimeoutError):
+            fetch(f"https://{server}/x")
+        monkeypatch.setattr(http_get, "LISTING_SECONDS", PATIENCE)
+        with pytest.raises(TimeoutError):
+            HttpGet(LIMIT, PATIENCE).open(f"https://{server}/x", {})
+
+
+def test_a_proxy_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
+    with saying(*TRICKLES["headers"], PAUSE) as server:
+        for scheme in ("http", "https"):
+            monkeypatch.setenv(f"{scheme}_proxy", server)
+            with pytest.raises((TimeoutError, ProxyError)) as caught:
+                fetch(f"{scheme}://store.invalid/x")
+            assert network_error(caught.value) == (Code.DEADLINE_EXCEEDED, "no answer in time")
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (OK, b"X: " + b"y" * 5000 + b"\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (OK + b"\r\n", b"x" * 5000),
+        (CHUNKED, b"1\r\nx\r\n" * 100),
+        (CHUNKED + b"0\r\n", b"X: " + b"y" * 5000 + b"\r\n"),
+    ],
+    ids=["headers", "continue", "body", "chunks", "trailers"],
+)
+def test_what_has_no_end_is_left(first: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_get, "LARGEST_BODY", 1 << 18)
+    with saying(first, more) as server, pytest.raises(OversizedError):
+        fetch(f"http://{server}/x")
+
+
+def test_a_body_has_no_end_but_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_socket, "SLOW_SECONDS", 4 * PAUSE)
+    monkeypatch.setattr(bounded_socket, "SLOW_BYTES", 1000)
+    get = HttpGet(PATIENCE, PATIENCE)
+    with saying(OK + b"\r\n", b"x", PAUSE) as server, closing(get.open(f"http://{server}/x", {})) as answer:
+        assert answer.read()
+        with pytest.raises(TimeoutError):
+            answer.whole(1000)
+    with saying(*TRICKLES["headers"], PAUSE) as server, pytest.raises(TimeoutError):
+        get.open(f"http://{server}/x", {})
+    body = OK + b"Content-Length: 3000\r\n\r\n"
+    with saying(body + b"x" * 3000) as server, closing(get.open(f"http://{server}/x", {})) as answer:
+        for _ in range(10):
+            assert len(answer.read(10)) == 10
+            time.sleep(PAUSE)  # whoever writes it to a disk that is slow
+        assert len(answer.whole(3000)) == 2900
+
+
+@pytest.fixture
+def blackholes() -> Iterator[list[Address]]:
+    """Addresses of which none answers, as of a network that drops all: their queues of connections are full."""
+    with ExitStack() as opened:
+        found: list[Address] = []
+        for _ in range(8):
+            listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            place = listener.getsockname()
+            for _ in range(3):
+                client = opened.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(place)
+            found.append((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, place))
+        yield found
+
+
+def test_addresses_that_do_not_answer(blackholes: list[Address]) -> None:
+    """All of them take as long as one."""
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        connect_any(blackholes, LIMIT)
+    assert LIMIT / 2 < time.monotonic() - began < PATIENCE
+    with saying(OK) as server:
+        host, _, port = server.partition(":")
+        good = resolve(host, int(port), PATIENCE)
+        refusing: Address = (*blackholes[0][:3], ("127.0.0.1", 1))
+        connect_any([*blackholes[:2], refusing, *good], PATIENCE).close()
+    with pytest.raises(ConnectionRefusedError):
+        connect_any([refusing], PATIENCE)
+
+
+def test_a_resolver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes one thread for a name, however many wait, and none of these for longer than is left."""
+    healed, real = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, port: int, **options: int) -> object:
+        if not options.get("flags"):
+            healed.wait(PATIENCE)
+            host = "127.0.0.1"
+        return real(host, port, **options)
+
+    monkeypatch.setattr(dialing.socket, "getaddrinfo", hang)
+    monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            fetch("http://store.example/x")
+        assert time.monotonic() - began < PATIENCE
+        assert sum(one.name == "resolve" for one in threading.enumerate()) == 1
+    healed.set()
+    assert [place for *_, place in resolve("store.example", 80, PATIENCE)] == [("127.0.0.1", 80)]
+
+
+def test_a_connection_serves_again(gcs: GcsServer, proxied: Callable[..., FaultyProxy]) -> None:
+    """Also after a part of a known length, and when it has idled for too long."""
+    proxy = proxied(gcs.url)
+    get = HttpGet(PATIENCE, PATIENCE)
+    url = f"{proxy.url}/storage/v1/b"
+    assert get.page(url, {}, "HEAD").body == b""
+    (kept,) = get._idle["http", url.split("/")[2]]
+    expected = get.page(url, {}).body
+    with closing(get.open(url, {})) as answer:
+        assert answer.whole(1 << 20) == expected
+    assert get._idle["http", url.split("/")[2]] == [kept]
+    proxy.fail(Fault(refuse=True), times=1)
+    assert get.page(url, {}).body == expected
+    assert get._idle["http", url.split("/")[2]] != [kept]
+
+
+@pytest.mark.parametrize("of_proxy", ["http", "https"])
+def test_tls_through_a_proxy(
+    gcs: GcsServer,
+    proxied: Callable[..., FaultyProxy],
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    of_proxy: str,
+) -> None:
+    server = proxied(gcs.url, tls=certificates.tls)
+    proxy = proxied("http://127.0.0.1:1", tls=certificates.tls if of_proxy == "https" else None)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:p%40ss@"))
+    get = HttpGet(PATIENCE, PATIENCE, certificates.ca)
+    url = f"{server.url}/storage/v1/b"
+    first = get.page(url, {})
+    assert (first.status, first.body) == (200, get.page(url, {}).body)
+    (asked,) = proxy.seen()
+    assert (asked.method, asked.target) == ("CONNECT", url.split("/")[2])
+    assert asked.headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
+    assert len(server.seen()) == 2
+    assert not [one for one in server.seen() if "proxy-authorization" in one.headers]
+    monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
+    with server.failing(Fault(head_rate=20)), pytest.raises(TimeoutError):
+        get.page(url, {})
+    with proxy.failing(Fault(status=407)), pytest.raises(ProxyError) as refused:
+        get.page(url, {})
+    assert network_error(refused.value) == (Code.UNAVAILABLE, "it refuses to connect: HTTP 407")
+    with proxy.failing(Fault(hang=True)), pytest.raises(ProxyError) as hung:
+        get.page(url, {})
+    assert network_error(hung.value) == (Code.DEADLINE_EXCEEDED, "no answer in time")
+    monkeypatch.setattr(http_get, "LISTING_SECONDS", PATIENCE)
+    monkeypatch.setenv("NO_PROXY", "10.0.0.0/8, 127.0.0.0/8")
+    assert get.page(url, {}).body == first.body
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://p:1"}, Proxy("http", "p", 1)),
+        ({"https_proxy": "p"}, Proxy("http", "p", 80)),
+        ({"ALL_PROXY": "https://p", "HTTP_PROXY": "http://q"}, Proxy("https", "p", 443)),
+        ({"HTTPS_PROXY": "http://u:w@[::1]:3128/"}, Proxy("http", "::1", 3128, "Basic dTp3")),
+        ({"HTTP_PROXY": "http://p:1"}, None),
+        ({"HTTPS_PROXY": "p", "NO_PROXY": "*"}, None),
+        ({"HTTPS_PROXY": "p", "NO_PROXY": "other, .example"}, None),
+        ({"HTTPS_PROXY": "p", "NO_PROXY": "store.example:443"}, None),
+        ({"HTTPS_PROXY": "p", "NO_PROXY": "store.example:80,ore.example"}, Proxy("http", "p", 80)),
+    ],
+)
+def test_which_proxy(variables: dict[str, str], expected: Proxy | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for("https", "store.example", 443) == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["socks5://u:secret@p:1", "http://u:secret@", "http://p:secret", "http://u:secret@[:1"]
+)
+def test_a_proxy_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", value)
+    with pytest.raises(ServingError, match="HTTP_PROXY: is not the URL of a proxy of HTTP; expected") as caught:
+        fetch("http://store.example/x")
+    assert caught.value.code is Code.FAILED_PRECONDITION
+    assert "secret" not in repr(caught.value)
+
+
+def test_a_password_in_a_url_is_not_sent() -> None:
+    with pytest.raises(ServingError) as caught:
+        fetch("http://user:secret@127.0.0.1:1/x")
+    assert "secret" not in caught.value.message
+
+
+def test_what_is_no_http() -> None:
+    with saying(b"SSH-2.0-x\r\n") as server, pytest.raises(http.client.BadStatusLine):
+        fetch(f"http://{server}/x")
