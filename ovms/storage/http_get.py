@@ -5,6 +5,7 @@ answer nor its size.
 """
 
 import http.client
+import ssl
 import threading
 import weakref
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 from ovms.errors import Code, ServingError
 from ovms.storage.bounded_socket import Bounds
 from ovms.storage.http_connection import Connection, Dialer
-from ovms.storage.store_errors import OversizedError
+from ovms.storage.store_errors import OversizedError, ProxyError
 
 LISTING_SECONDS: Final = 30.0
 """How long one page may take in all, from the look-up of the server's name to the answer's last byte."""
@@ -35,7 +36,10 @@ READ_BYTES: Final = 256 << 10
 """At a time, at the most."""
 
 # What a connection ends in that the server has closed while it was idle.
-_STALE: Final = (http.client.RemoteDisconnected, http.client.BadStatusLine, ConnectionResetError, BrokenPipeError)
+_STALE: Final = (
+    http.client.RemoteDisconnected, http.client.BadStatusLine, ConnectionResetError, BrokenPipeError,
+    ssl.SSLEOFError, ssl.SSLZeroReturnError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,10 @@ class HttpGet:
                 if proxy.authorization:
                     headers["Proxy-Authorization"] = proxy.authorization
             connection.request(method, target, headers=headers)
-            return OpenAnswer(self, server, connection, bounds)
+            answer = OpenAnswer(self, server, connection, bounds)
+            if proxy is not None and answer.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
+                raise ProxyError(f"it refuses: HTTP {answer.status}")
+            return answer
         except BaseException:
             connection.close()
             raise

@@ -289,7 +289,7 @@ class FaultyProxy:
             lines = [line for name, line in answer.lines if not (framed and name == "connection")]
             self._pass_head(client, "\r\n".join([answer.first, *lines, "", ""]).encode("latin-1"), fault)
             whole = without or self._pass_body(client, answers, seen, fault)
-            return framed and whole
+            return framed and whole and seen.headers.get("connection", "").lower() != "close"
 
     def _pass_head(self, client: socket.socket, head: bytes, fault: Fault) -> None:
         if fault.head_rate is None:

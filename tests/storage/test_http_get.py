@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
-from servers import GcsServer
+from servers import BUCKET, GcsServer
 
 from ovms.errors import Code, ServingError
 from ovms.storage import bounded_socket, dialing, http_get
@@ -204,7 +204,7 @@ def test_a_connection_serves_again(gcs: GcsServer, proxied: Callable[..., Faulty
     """Also after a part of a known length, and when it has idled for too long."""
     proxy = proxied(gcs.url)
     get = HttpGet(PATIENCE, PATIENCE)
-    url = f"{proxy.url}/storage/v1/b"
+    url = f"{proxy.url}/storage/v1/b/{BUCKET}"
     assert get.page(url, {}, "HEAD").body == b""
     (kept,) = get._idle["http", url.split("/")[2]]
     expected = get.page(url, {}).body
@@ -214,6 +214,22 @@ def test_a_connection_serves_again(gcs: GcsServer, proxied: Callable[..., Faulty
     proxy.fail(Fault(refuse=True), times=1)
     assert get.page(url, {}).body == expected
     assert get._idle["http", url.split("/")[2]] != [kept]
+
+
+def test_whole_urls_for_a_proxy(
+    gcs: GcsServer, proxied: Callable[..., FaultyProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, proxy = proxied(gcs.url), proxied("http://127.0.0.1:1")
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("://", "://me:p%40ss@"))
+    get, url = HttpGet(PATIENCE, PATIENCE), f"{server.url}/storage/v1/b/{BUCKET}"
+    assert get.page(url, {}).status == 200
+    ((asked,), (came,)) = proxy.seen(), server.seen()
+    assert (asked.target, asked.headers["host"]) == (url, url.split("/")[2])
+    assert asked.headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
+    assert came.headers["host"] == asked.headers["host"]
+    with proxy.failing(Fault(status=407)), pytest.raises(ProxyError) as refused:
+        get.page(url, {})
+    assert network_error(refused.value) == (Code.UNAVAILABLE, "it refuses: HTTP 407")
 
 
 @pytest.mark.parametrize("of_proxy", ["http", "https"])
@@ -228,7 +244,7 @@ def test_tls_through_a_proxy(
     proxy = proxied("http://127.0.0.1:1", tls=certificates.tls if of_proxy == "https" else None)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:p%40ss@"))
     get = HttpGet(PATIENCE, PATIENCE, certificates.ca)
-    url = f"{server.url}/storage/v1/b"
+    url = f"{server.url}/storage/v1/b/{BUCKET}"
     first = get.page(url, {})
     assert (first.status, first.body) == (200, get.page(url, {}).body)
     (asked,) = proxy.seen()
