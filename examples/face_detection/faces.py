@@ -30,17 +30,33 @@ class Face:
         return f"score {self.score:.3f}, {across}, {down} ({size})"
 
 
-def read_faces(answer: Mapping[str, npt.NDArray[Any]], size: tuple[int, int]) -> list[Face]:
-    """Faces in the first picture of an answer, best first; `size` is (width, height) of that picture."""
-    scores = answer["scores"][0]
-    boxes = answer["boxes"][0] * np.tile(size, 2)
-    landmarks = answer["landmarks"][0].reshape(-1, 5, 2) * np.array(size)
+def read_faces(answer: Mapping[str, npt.NDArray[Any]], size: tuple[int, int], place: int = 0) -> list[Face]:
+    """Faces in one picture of an answer, best first; `size` is (width, height) of that picture, `place` its place."""
+    scores = answer["scores"][place]
+    boxes = answer["boxes"][place] * np.tile(size, 2)
+    landmarks = answer["landmarks"][place].reshape(-1, 5, 2) * np.array(size)
     faces = []
     for score, box, points in zip(scores, boxes, landmarks, strict=True):
         if score > SURE:
             left, top, right, bottom = box.tolist()
             faces.append(Face(float(score), left, top, right, bottom, tuple((x, y) for x, y in points.tolist())))
     return faces
+
+
+def read_detections(rows: npt.NDArray[Any], size: tuple[int, int], place: int = 0) -> list[Face]:
+    """Faces in one picture, from the form that SSD detectors answer in, as those of the Open Model Zoo do.
+
+    `rows` is f32 [1,1,N,7]: number of the picture in the batch (-1 ends the list), class, score, and left, top,
+    right, bottom as fractions.
+    """
+    width, height = size
+    faces = []
+    for number, _, score, left, top, right, bottom in rows.reshape(-1, 7).tolist():
+        if number < 0:
+            break
+        if number == place and score > SURE:
+            faces.append(Face(score, left * width, top * height, right * width, bottom * height, ()))
+    return sorted(faces, key=lambda face: -face.score)
 
 
 def draw_faces(picture: Image.Image, faces: list[Face]) -> Image.Image:

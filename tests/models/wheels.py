@@ -51,12 +51,6 @@ MAGIKA = Wheel(
     },
     LINUX_CPYTHON_312,
 )
-DIGITS_CSV = "sklearn/datasets/data/digits.csv.gz"
-DIGITS = Wheel(
-    "scikit-learn==1.9.1",
-    {DIGITS_CSV: "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"},
-    LINUX_CPYTHON_312,
-)
 ASTRONAUT, PAGE = "skimage/data/astronaut.png", "skimage/data/page.png"
 PICTURES = Wheel(
     "scikit-image==0.26.0",

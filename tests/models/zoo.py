@@ -17,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from examples.classification import build_digits as digits_model
+from examples.classification.build_digits import DIGITS, DIGITS_CSV
 from examples.face_detection.build_face_model import write_model as write_face_model
 from examples.fetching import default_cache, fetch
 
-from . import digits as digits_model
 from . import magika as magika_model
 from .layout import copy, save
 from .sounds import chord, vowel
-from .wheels import ASTRONAUT, BASIC_PITCH, DIGITS, DIGITS_CSV, MAGIKA, PADDLE_OCR, PAGE, PICTURES, SILERO_VAD
+from .wheels import ASTRONAUT, BASIC_PITCH, MAGIKA, PADDLE_OCR, PAGE, PICTURES, SILERO_VAD
 
 Array = npt.NDArray[Any]
 Format = Literal["onnx", "tflite", "saved_model"]

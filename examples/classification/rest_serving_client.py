@@ -1,0 +1,79 @@
+"""Send pictures of a NumPy file over REST, in any of the four forms that requests can have.
+
+    row_noname     {"instances": [picture, picture, ...]}
+    row_name       {"instances": [{"image": picture}, {"image": picture}, ...]}
+    column_noname  {"inputs": [picture, picture, ...]}
+    column_name    {"inputs": {"image": [picture, picture, ...]}}
+
+Prints classes, latencies and, with labels, the accuracy.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+from ovms_client import Client
+
+from examples.classification.numpy_client import Array, add_numpy_options, choose_output, classify
+from examples.client_calls import asking, choose_input
+from examples.client_options import ExampleError, add_rest_options, rest_base, run
+from examples.rest_calls import ask, model_url
+
+FORMATS = ("row_noname", "row_name", "column_noname", "column_name")
+SIGNATURE = "serving_default"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_rest_options(parser)
+    add_numpy_options(parser)
+    help_text = "form of the requests (default: %(default)s)"
+    parser.add_argument("--request_format", choices=FORMATS, default="row_noname", help=help_text)
+    options = parser.parse_args()
+    url = model_url(options)
+    if options.request_format.endswith("_name") and not options.input_name:
+        with Client(rest_base(options)) as client, asking(url, options.model_name):
+            model = client.metadata(options.model_name, options.model_version or 0)
+        options.input_name = choose_input(model, None)
+
+    def predict(batch: Array) -> Array:
+        body = json.dumps(request(batch, options.request_format, options.input_name)).encode()
+        return choose_output(outputs_of(ask(f"{url}:predict", body), options.output_name), options.output_name)
+
+    classify(options, predict)
+
+
+def request(batch: Array, form: str, name: str) -> dict[str, Any]:
+    """A batch [N,...] in one of the four forms."""
+    values = batch.tolist()
+    if form == "row_noname":
+        return {"signature_name": SIGNATURE, "instances": values}
+    if form == "row_name":
+        return {"signature_name": SIGNATURE, "instances": [{name: value} for value in values]}
+    if form == "column_noname":
+        return {"signature_name": SIGNATURE, "inputs": values}
+    return {"signature_name": SIGNATURE, "inputs": {name: values}}
+
+
+def outputs_of(reply: dict[str, Any], name: str | None) -> dict[str, Array]:
+    """The outputs of a reply by name. A single output comes without one; it is taken for the one that is wanted."""
+    if "predictions" in reply:  # to rows
+        rows = reply["predictions"]
+        if rows and isinstance(rows[0], dict):
+            return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        return {name or "": np.array(rows)}
+    if "outputs" not in reply:
+        raise ExampleError(f"the reply has neither predictions nor outputs, but {', '.join(reply) or 'nothing'}")
+    columns = reply["outputs"]
+    if isinstance(columns, dict):
+        return {key: np.array(value) for key, value in columns.items()}
+    return {name or "": np.array(columns)}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,59 @@
+"""From picture files to the array that a model takes."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ovms_client import TensorInfo
+from PIL import Image, UnidentifiedImageError
+
+from examples.client_options import ExampleError, reason
+
+Array = npt.NDArray[Any]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def read_picture(path: Path) -> Image.Image:
+    """An RGB picture."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise ExampleError(f"{path}: not a picture") from error
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ExampleError(f"{path}: {reason(error)}") from error
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names, of which there must be one."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise ExampleError(f"{folder}: {reason(error)}") from error
+    if not files:
+        raise ExampleError(f"{folder}: no pictures here; expected {', '.join(SUFFIXES)}")
+    return files
+
+
+def as_input(pictures: Sequence[Image.Image], tensor: TensorInfo) -> Array:
+    """Pictures of one size as the model's input: its dtype, NHWC or NCHW, whichever has room for three colours."""
+    shape = tensor.shape or ()
+    batch = np.stack([np.asarray(picture) for picture in pictures])
+    if len(shape) == 4 and shape[3] == 3:
+        array = batch
+    elif len(shape) == 4 and shape[1] == 3:
+        array = batch.transpose(0, 3, 1, 2)
+    else:
+        raise ExampleError(f"input {tensor.name!r} of shape {list(shape)} does not take pictures of three colours")
+    if any(expected not in (-1, size) for expected, size in zip(shape, array.shape, strict=True)):
+        raise ExampleError(f"input {tensor.name!r} takes {list(shape)}, the pictures are {list(array.shape)}")
+    return np.ascontiguousarray(array, tensor.dtype)
+
+
+def batches(count: int, size: int) -> list[slice]:
+    """Slices of up to `size` elements that make up `count`."""
+    return [slice(number * size, (number + 1) * size) for number in range(math.ceil(count / size))]
