@@ -3,16 +3,13 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from ovms_client import TensorInfo
 from PIL import Image, UnidentifiedImageError
 
 from examples.client_options import ExampleError, reason
-
-Array = npt.NDArray[Any]
+from examples.numpy_files import Array
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -48,9 +45,13 @@ def as_input(pictures: Sequence[Image.Image], tensor: TensorInfo) -> Array:
     elif len(shape) == 4 and shape[1] == 3:
         array = batch.transpose(0, 3, 1, 2)
     else:
-        raise ExampleError(f"input {tensor.name!r} of shape {list(shape)} does not take pictures of three colours")
+        raise ExampleError(
+            f"input {tensor.name.removesuffix(':0')!r} of shape {list(shape)} does not take pictures of three colours"
+        )
     if any(expected not in (-1, size) for expected, size in zip(shape, array.shape, strict=True)):
-        raise ExampleError(f"input {tensor.name!r} takes {list(shape)}, the pictures are {list(array.shape)}")
+        raise ExampleError(
+            f"input {tensor.name.removesuffix(':0')!r} takes {list(shape)}, the pictures are {list(array.shape)}"
+        )
     return np.ascontiguousarray(array, tensor.dtype)
 
 

@@ -8,9 +8,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ovms_client import Client
 
-from examples.classification.numpy_client import Array, add_numpy_options, choose_output, classify
+from examples.classification.numpy_client import add_numpy_options, choose_output, classify
 from examples.client_calls import asking, choose_input
 from examples.client_options import add_grpc_options, grpc_target, run
+from examples.numpy_files import Array
 
 
 def main() -> None:

@@ -5,15 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from examples.client_options import ExampleError, add_model_options, number_from, read_lines, reason
+from examples.client_options import ExampleError, add_model_options, number_from, read_lines
 from examples.client_utils import print_statistics
+from examples.numpy_files import Array, load_array
 
-Array = npt.NDArray[Any]
 Predict = Callable[[Array], Array]
 """Sends one batch and returns the output that was chosen, of which row i is about picture i."""
 
@@ -55,12 +53,12 @@ class Work:
 
 def read_work(options: argparse.Namespace) -> Work:
     """Read the files. Raises `ExampleError` for what does not fit."""
-    images = _load(options.images_numpy_path)
+    images = load_array(options.images_numpy_path)
     if images.ndim == 0 or not len(images):
         raise ExampleError(f"{options.images_numpy_path}: no pictures: its shape is {list(images.shape)}")
     labels = None
     if options.labels_numpy_path:
-        labels = _load(options.labels_numpy_path).reshape(-1)
+        labels = load_array(options.labels_numpy_path).reshape(-1)
         if len(labels) != len(images):
             raise ExampleError(f"{options.labels_numpy_path}: {len(labels)} labels for {len(images)} pictures")
     names = read_lines(options.class_names_path) if options.class_names_path else []
@@ -120,14 +118,3 @@ def choose_output(outputs: dict[str, Array], name: str | None) -> Array:
 
 def _class(number: int, names: list[str]) -> str:
     return f"{number} {names[number]}" if 0 <= number < len(names) else str(number)
-
-
-def _load(path: Path) -> Array:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        why = reason(error) if isinstance(error, OSError) else "not a NumPy file of numbers (.npy)"
-        raise ExampleError(f"{path}: {why}") from error
-    if not isinstance(array, np.ndarray):
-        raise ExampleError(f"{path}: not a NumPy file of one array (.npy)")
-    return array

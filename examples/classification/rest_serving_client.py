@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from ovms_client import Client
 
-from examples.classification.numpy_client import Array, add_numpy_options, choose_output, classify
+from examples.classification.numpy_client import add_numpy_options, choose_output, classify
 from examples.client_calls import asking, choose_input
 from examples.client_options import ExampleError, add_rest_options, rest_base, run
+from examples.numpy_files import Array
 from examples.rest_calls import ask, model_url
 
 FORMATS = ("row_noname", "row_name", "column_noname", "column_name")

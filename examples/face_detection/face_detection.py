@@ -16,7 +16,7 @@ from examples.client_calls import asking
 from examples.client_options import ExampleError, grpc_target, reason, run
 from examples.face_detection.faces import Face, draw_faces, read_detections, read_faces
 from examples.face_detection.folder import Batch, add_folder_options, read_batches
-from examples.pictures import Array
+from examples.numpy_files import Array
 
 
 def main() -> None:

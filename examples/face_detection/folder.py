@@ -10,7 +10,8 @@ from PIL import Image
 
 from examples.client_calls import choose_input
 from examples.client_options import add_grpc_options, number_from
-from examples.pictures import Array, as_input, batches, picture_files, read_picture
+from examples.numpy_files import Array
+from examples.pictures import as_input, batches, picture_files, read_picture
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:

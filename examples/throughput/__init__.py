@@ -1,0 +1,1 @@
+"""How many calls a second: many of them in flight on one connection."""
