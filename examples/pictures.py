@@ -38,20 +38,16 @@ def picture_files(folder: Path) -> list[Path]:
 
 def as_input(pictures: Sequence[Image.Image], tensor: TensorInfo) -> Array:
     """Pictures of one size as the model's input: its dtype, NHWC or NCHW, whichever has room for three colours."""
-    shape = tensor.shape or ()
+    name, shape = tensor.name.removesuffix(":0"), tensor.shape or ()
     batch = np.stack([np.asarray(picture) for picture in pictures])
     if len(shape) == 4 and shape[3] == 3:
         array = batch
     elif len(shape) == 4 and shape[1] == 3:
         array = batch.transpose(0, 3, 1, 2)
     else:
-        raise ExampleError(
-            f"input {tensor.name.removesuffix(':0')!r} of shape {list(shape)} does not take pictures of three colours"
-        )
+        raise ExampleError(f"input {name!r} of shape {list(shape)} does not take pictures of three colours")
     if any(expected not in (-1, size) for expected, size in zip(shape, array.shape, strict=True)):
-        raise ExampleError(
-            f"input {tensor.name.removesuffix(':0')!r} takes {list(shape)}, the pictures are {list(array.shape)}"
-        )
+        raise ExampleError(f"input {name!r} takes {list(shape)}, the pictures are {list(array.shape)}")
     return np.ascontiguousarray(array, tensor.dtype)
 
 

@@ -7,6 +7,7 @@ Writes into FOLDER, which is made if need be:
     models.json         for ``ovms config --config_path FOLDER/models.json``
     models/             the models digits, efficientnet and face
     digits*.npy         scans of handwritten digits, and which digits they are
+    digits.json         five of them as a REST request
     imgs.npy, lbs.npy   photographs of 224 x 224 pixels, and what they show
     input_images.txt    the same photographs as JPEG files (pictures/), one a line, with what they show
     class_names.txt     names of the classes of efficientnet

@@ -8,6 +8,7 @@ Source of the digits: ``sklearn/datasets/data/digits.csv.gz`` in the wheel of sc
 """
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,15 @@ def write_model(repository: Path, cache: Path) -> Path:
 
 
 def write_unseen(folder: Path, cache: Path) -> None:
-    """The samples that were kept from training: ``digits.npy`` f32 [360,64], ``digits_labels.npy`` i64 [360]."""
+    """The samples that were kept from training: ``digits.npy`` f32 [360,64], ``digits_labels.npy`` i64 [360].
+
+    The first five of them are also the body of a REST request, ``digits.json``.
+    """
     pixels, digits = read_samples(fetch(DIGITS, cache) / DIGITS_CSV)
     np.save(folder / "digits.npy", pixels[TRAINED_ON:])
     np.save(folder / "digits_labels.npy", digits[TRAINED_ON:])
+    request = {"instances": pixels[TRAINED_ON : TRAINED_ON + 5].astype(int).tolist()}
+    (folder / "digits.json").write_text(json.dumps(request) + "\n")
 
 
 def read_samples(csv: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

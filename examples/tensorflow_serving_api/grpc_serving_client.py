@@ -1,0 +1,60 @@
+"""Send pictures of a NumPy file over gRPC with tensorflow-serving-api; print classes, latencies and the accuracy."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import grpc
+from tensorflow import make_ndarray, make_tensor_proto
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+
+from examples.classification.numpy_client import add_numpy_options, choose_output, classify
+from examples.client_options import ExampleError, add_grpc_options, grpc_target, run
+from examples.numpy_files import Array
+from examples.tensorflow_serving_api.calls import SECONDS, asking, model_spec
+
+# gRPC takes answers of up to 4 MB unless it is told otherwise.
+CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_grpc_options(parser)
+    add_numpy_options(parser)
+    options = parser.parse_args()
+    target = grpc_target(options)
+    with grpc.insecure_channel(target, CHANNEL_OPTIONS) as channel:
+        stub = PredictionServiceStub(channel)
+        name = options.input_name or sole_input(stub, options, target)
+
+        def predict(batch: Array) -> Array:
+            request = PredictRequest(model_spec=model_spec(options))
+            request.inputs[name].CopyFrom(make_tensor_proto(batch))
+            with asking(target, options.model_name):
+                answer = stub.Predict(request, SECONDS)
+            return choose_output(
+                {key: make_ndarray(value) for key, value in answer.outputs.items()}, options.output_name
+            )
+
+        classify(options, predict)
+
+
+def sole_input(stub: PredictionServiceStub, options: argparse.Namespace, target: str) -> str:
+    """Name of the input of a model that has one."""
+    request = GetModelMetadataRequest(model_spec=model_spec(options), metadata_field=["signature_def"])
+    with asking(target, options.model_name):
+        answer = stub.GetModelMetadata(request, SECONDS)
+    signatures = SignatureDefMap.FromString(answer.metadata["signature_def"].value).signature_def
+    inputs = signatures["serving_default"].inputs
+    if len(inputs) != 1:
+        names = ", ".join(sorted(inputs))
+        raise ExampleError(f"model {options.model_name!r} takes several inputs: choose one with --input_name: {names}")
+    return str(next(iter(inputs)))
+
+
+if __name__ == "__main__":
+    run(main)
