@@ -1,0 +1,114 @@
+"""The programs of examples/other_languages.md as they stand there, and the notebook, against a live server."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_scripts import ROOT, Served, serving_examples
+from PIL import Image
+from server_under_test import PATIENCE, foreign_environment
+
+PAGE = ROOT / "examples" / "other_languages.md"
+NOTEBOOK = ROOT / "examples" / "notebook" / "REST_faces.ipynb"
+READ = [2, 3, 4, 5, 6]
+"""The digits of digits.json."""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving_examples(tmp_path_factory.mktemp("examples")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all programs of the page, by the names that their first lines give."""
+    folder = tmp_path_factory.mktemp("programs")
+    for text, name in re.findall(r"^```\w+\n(// (\w+\.\w+).*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        (folder / name).write_text(text)
+    return folder
+
+
+def output(folder: Path, program: str, *arguments: object, seconds: float = PATIENCE) -> str:
+    """What a program prints; it is skipped where it is not installed."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    command = [program, *map(str, arguments)]
+    environment = foreign_environment() | {"GOCACHE": str(folder / "go"), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rest(served: Served) -> tuple[str, Path]:
+    return f"http://localhost:{served.rest_port}", served.folder / "digits.json"
+
+
+def test_page_has_the_programs(programs: Path) -> None:
+    names = {path.name for path in programs.iterdir()}
+    assert names >= {"predict_rest.mjs", "predict_grpc.mjs", "PredictRest.java", "predict_rest.go"}
+
+
+def test_curl(served: Served, tmp_path: Path) -> None:
+    commands = re.findall(r"^\$ (curl .*)$", PAGE.read_text(), re.MULTILINE)
+    assert len(commands) == 3
+    answers = []
+    for command in commands:
+        words = command.replace("build/examples", str(served.folder)).replace("5555", str(served.rest_port)).split()
+        answers.append(json.loads(output(tmp_path, *words)))
+    status, metadata, prediction = answers
+    assert status["model_version_status"][0]["state"] == "AVAILABLE"
+    assert metadata["modelSpec"]["name"] == "digits"
+    assert [row.index(max(row)) for row in prediction["predictions"]] == READ
+
+
+def test_javascript_over_rest(served: Served, programs: Path) -> None:
+    assert [*map(int, output(programs, "node", "predict_rest.mjs", *rest(served)).split())] == READ
+
+
+@pytest.mark.timeout(300)
+def test_javascript_over_grpc(served: Served, programs: Path) -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "@grpc/grpc-js@1", "@grpc/proto-loader@0.8"]
+    done = subprocess.run(install, cwd=programs, capture_output=True, text=True, timeout=200)
+    if done.returncode:
+        pytest.skip(f"npm cannot install grpc-js: {done.stderr[:200]}")
+    arguments = (f"localhost:{served.grpc_port}", ROOT / "examples/tensorflow_serving.proto", rest(served)[1])
+    assert [*map(int, output(programs, "node", "predict_grpc.mjs", *arguments).split())] == READ
+
+
+def test_java_over_rest(served: Served, programs: Path) -> None:
+    assert [*map(int, output(programs, "java", "PredictRest.java", *rest(served)).split())] == READ
+
+
+def test_go_over_rest(served: Served, programs: Path) -> None:
+    assert [*map(int, output(programs, "go", "run", "predict_rest.go", *rest(served)).split())] == READ
+
+
+def test_notebook(served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    notebook = json.loads(NOTEBOOK.read_text())
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    monkeypatch.setenv("OVMS_REST_URL", f"http://localhost:{served.rest_port}")
+    monkeypatch.setenv("OVMS_PICTURE", os.fspath(served.folder / "people" / "astronaut.jpg"))
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    told = capsys.readouterr().out
+    assert "inputs image DT_UINT8 [-1, -1, -1, 3]\n" in told
+    assert re.search(r"^score 0\.9\d\d, box \[[\d., ]+\]$", told, re.MULTILINE)
+    assert told.endswith("Inputs expected to be in the set {['image']}\n")
+    left, top, right, bottom = names["boxes"][0] / 256
+    assert (left, top, right, bottom) == pytest.approx((0.354, 0.127, 0.527, 0.349), abs=0.01)
+    drawn = names["drawn"]
+    assert isinstance(drawn, Image.Image)
+    assert drawn.getpixel((int(left * 256) + 5, round(top * 256))) == (0, 0xC8, 0x53)
