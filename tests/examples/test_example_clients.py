@@ -17,7 +17,7 @@ from server_under_test import PATIENCE
 
 from examples.face_detection.people import FACES
 from examples.repository import write_version
-from tests.models.slow import slow
+from tests.models.slow import slow_steps
 from tests.ports import free_port
 
 GRPC, REST = "classification/grpc_serving_client.py", "classification/rest_serving_client.py"
@@ -52,7 +52,7 @@ def write_ssd(folder: Path) -> None:
 def add_models(folder: Path) -> None:
     """The detector above, and a model that takes its time and has room for two calls."""
     write_ssd(folder)
-    slow(30, folder / "models")
+    slow_steps(8000, folder / "models")
     config = json.loads((folder / "models.json").read_text())
     config["model_config_list"] += [
         {"config": {"name": "ssd", "base_path": "models/ssd"}},

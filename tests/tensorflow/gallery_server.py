@@ -23,23 +23,51 @@ class Gallery:
 
 @contextmanager
 def serving_gallery(root: Path) -> Iterator[Gallery]:
-    python = os.environ.get("OVMS_SERVER_PYTHON")
-    assert python, "OVMS_SERVER_PYTHON must name the Python that has ovms"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    build = [python, str(Path(__file__).with_name("build_models.py")), str(root)]
-    built = subprocess.run(build, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
-    command = [
-        *(python, "-m", "ovms", "model", "--model_name", "gallery", "--model_path", str(root / "gallery")),
-        *("--port", "0", "--model_version_policy", '{"all": {}}'),
-    ]
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    built = run_there(str(Path(__file__).with_name("build_models.py")), str(root))
+    options = ("model", "--model_name", "gallery", "--model_path", str(root / "gallery"))
+    with serving(*options, "--model_version_policy", '{"all": {}}') as port:
+        yield Gallery(f"127.0.0.1:{port}", json.loads(built))
+
+
+@contextmanager
+def serving_examples(root: Path) -> Iterator[int]:
+    """The server of the examples; gives its gRPC port."""
+    run_there("examples/prepare.py", str(root))
+    with serving("config", "--config_path", str(root / "models.json")) as port:
+        yield port
+
+
+def run_there(*arguments: str) -> str:
+    """What a script prints in the Python that has ovms."""
+    done = subprocess.run(
+        [server_python(), *arguments], env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
+        timeout=PATIENCE,
+    )  # fmt: skip
+    return done.stdout
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[int]:
+    """A server with these options; gives its gRPC port."""
+    command = [server_python(), "-m", "ovms", *options, "--port", "0"]
+    process = subprocess.Popen(command, env=environment(), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
-        yield Gallery(f"127.0.0.1:{port_of(process)}", json.loads(built.stdout))
+        yield port_of(process)
         process.terminate()
         assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.wait()
+
+
+def server_python() -> str:
+    python = os.environ.get("OVMS_SERVER_PYTHON")
+    assert python, "OVMS_SERVER_PYTHON must name the Python that has ovms"
+    return python
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def port_of(process: subprocess.Popen[str]) -> int:
