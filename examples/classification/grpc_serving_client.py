@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ovms_client import Client
 
-from examples.classification.numpy_client import add_numpy_options, choose_output, classify
+from examples.classification.numpy_client import add_numpy_options, choose_output, classify, read_work
 from examples.client_calls import asking, choose_input
 from examples.client_options import add_grpc_options, grpc_target, run
 from examples.numpy_files import Array
@@ -19,6 +19,7 @@ def main() -> None:
     add_grpc_options(parser)
     add_numpy_options(parser)
     options = parser.parse_args()
+    work = read_work(options)
     target = grpc_target(options)
     version = options.model_version or 0
     with Client(target) as client:
@@ -31,7 +32,7 @@ def main() -> None:
                 outputs = client.predict(options.model_name, {name: batch}, version=version)
             return choose_output(outputs, options.output_name)
 
-        classify(options, predict)
+        classify(work, options, predict)
 
 
 if __name__ == "__main__":

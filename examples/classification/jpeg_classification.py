@@ -72,9 +72,7 @@ def read_list(path: Path) -> list[tuple[Path, int]]:
     for number, line in enumerate(read_lines(path), 1):
         name, _, label = line.strip().rpartition(" ")
         if not name or not label.isdecimal():
-            raise ExampleError(
-                f"{path}, line {number}: expected a path and the number of a class, not {line.strip()!r}"
-            )
+            raise ExampleError(f"{path}, line {number}: expected a path and a class number, not {line.strip()!r}")
         pictures.append((path.parent / name.strip(), int(label)))
     if not pictures:
         raise ExampleError(f"{path}: the list is empty")

@@ -73,9 +73,8 @@ def read_work(options: argparse.Namespace) -> Work:
     return Work(images, labels, names, options.batchsize, iterations)
 
 
-def classify(options: argparse.Namespace, predict: Predict) -> None:
+def classify(work: Work, options: argparse.Namespace, predict: Predict) -> None:
     """Send all batches; print each one's results, then latencies and accuracy."""
-    work = read_work(options)
     print("Start processing:")
     print(f"\tModel name: {options.model_name}")
     print(f"\tIterations: {work.iterations}")

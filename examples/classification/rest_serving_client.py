@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from ovms_client import Client
 
-from examples.classification.numpy_client import add_numpy_options, choose_output, classify
+from examples.classification.numpy_client import add_numpy_options, choose_output, classify, read_work
 from examples.client_calls import asking, choose_input
 from examples.client_options import ExampleError, add_rest_options, rest_base, run
 from examples.numpy_files import Array
@@ -36,6 +36,7 @@ def main() -> None:
     help_text = "form of the requests (default: %(default)s)"
     parser.add_argument("--request_format", choices=FORMATS, default="row_noname", help=help_text)
     options = parser.parse_args()
+    work = read_work(options)
     url = model_url(options)
     if options.request_format.endswith("_name") and not options.input_name:
         with Client(rest_base(options)) as client, asking(url, options.model_name):
@@ -46,7 +47,7 @@ def main() -> None:
         body = json.dumps(request(batch, options.request_format, options.input_name)).encode()
         return choose_output(outputs_of(ask(f"{url}:predict", body), options.output_name), options.output_name)
 
-    classify(options, predict)
+    classify(work, options, predict)
 
 
 def request(batch: Array, form: str, name: str) -> dict[str, Any]:

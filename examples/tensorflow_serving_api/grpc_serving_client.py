@@ -12,7 +12,7 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataReque
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from examples.classification.numpy_client import add_numpy_options, choose_output, classify
+from examples.classification.numpy_client import add_numpy_options, choose_output, classify, read_work
 from examples.client_options import ExampleError, add_grpc_options, grpc_target, run
 from examples.numpy_files import Array
 from examples.tensorflow_serving_api.calls import SECONDS, asking, model_spec
@@ -26,6 +26,7 @@ def main() -> None:
     add_grpc_options(parser)
     add_numpy_options(parser)
     options = parser.parse_args()
+    work = read_work(options)
     target = grpc_target(options)
     with grpc.insecure_channel(target, CHANNEL_OPTIONS) as channel:
         stub = PredictionServiceStub(channel)
@@ -40,7 +41,7 @@ def main() -> None:
                 {key: make_ndarray(value) for key, value in answer.outputs.items()}, options.output_name
             )
 
-        classify(options, predict)
+        classify(work, options, predict)
 
 
 def sole_input(stub: PredictionServiceStub, options: argparse.Namespace, target: str) -> str:

@@ -305,7 +305,11 @@ def test_no_such_file(served: Served, tmp_path: Path) -> None:
             ("--images_numpy_path", "imgs.npy", "--model_name", "efficientnet"),
             "model 'efficientnet': INVALID_ARGUMENT: ",
         ),
-        (JPEG, ("--images_list", "models.json"), "models.json, line 1: expected a path and a class number, not '{'"),
+        (
+            JPEG,
+            ("--images_list", "words.txt"),
+            "line 2: expected a path and a class number, not 'b.jpg cat'",
+        ),
         (JPEG, ("--images_list", "list.txt"), "models.json: not a picture"),
         (JPEG, ("--images_list", "input_images.txt"), "input 'pixels' of shape [-1, 64] does not take pictures"),
         (FACE, ("--input_images_dir", "models"), "models: no pictures here; expected .jpg, .jpeg, "),
@@ -323,6 +327,7 @@ def test_no_such_file(served: Served, tmp_path: Path) -> None:
 )
 def test_what_does_not_fit(served: Served, script: str, arguments: tuple[str, ...], message: str) -> None:
     (served.folder / "list.txt").write_text("models.json 1\n")
+    (served.folder / "words.txt").write_text("a.jpg 1\nb.jpg cat\n")
     found = [served.folder / one if (served.folder / one).exists() else one for one in arguments]
     if script == JPEG:
         found += ["--model_name", "digits"]
