@@ -3,7 +3,6 @@
 import argparse
 import os
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +118,3 @@ def test_weights_that_would_run_something_are_refused(tmp_path: Path) -> None:
 def test_prepare_says_how_it_is_used(arguments: tuple[str, ...]) -> None:
     outcome = run("prepare.py", *arguments)
     assert (outcome.code, outcome.err) == (1, "usage: python examples/prepare.py FOLDER\n")
-
-
-def test_the_clock_is_the_real_one() -> None:
-    assert sources.time is time
