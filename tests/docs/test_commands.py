@@ -15,6 +15,11 @@ ELSEWHERE = {
     ("docs/container.md", "console"): "tests/container/test_image_docs.py",
     ("docs/kubernetes.md", "console"): "tests/deploy/test_kubernetes_page.py",
     ("docs/storage.md", "console"): "tests/storage/test_served_from_stores.py",
+    **{
+        (name(page), "console"): "tests/examples/test_example_pages.py"
+        for page in PAGES
+        if page.is_relative_to(ROOT / "examples")
+    },
 }
 """(page, language) -> the test that runs these blocks."""
 
@@ -37,8 +42,6 @@ NOT_TYPED = {
     ("docs/security.md", "stub.Predict"): OWN,
     ("docs/security.md", 'curl -H "Authorization'): "the page's server has no keys; tests/server/test_access_rest.py",
     ("deploy/ovms/README.md", "helm install"): "needs a cluster; tests/deploy render the chart",
-    ("examples/face_detection/README.md", "python examples/face_detection/demo.py"): "tests/examples run it",
-    ("examples/face_detection/README.md", "python -m pip install"): INSTALLS,
     ("CONTRIBUTING.md", "@pytest.mark.alone"): "a mark of tests, which stands for itself",
 }
 """(page, beginning of a command or a block) -> why it is not run here."""

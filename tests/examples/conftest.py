@@ -1,8 +1,8 @@
-"""The project's root, its client and the servers of the other tests on the path, wherever pytest is started."""
+"""The project's root, its client, and helpers of other tests on the path, wherever pytest is started."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "client")]
-sys.path.append(str(ROOT / "tests" / "server"))
+sys.path += [str(ROOT / "tests" / folder) for folder in ("server", "docs")]

@@ -1,23 +1,42 @@
-"""The programs of examples/other_languages.md as they stand there, and the notebook, against a live server."""
+"""The pages of the examples against one server: every command that a README.md or other_languages.md shows is run, and
+prints what the page says, but for numbers; so are the programs of other languages, and the notebook."""
 
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from example_scripts import ROOT, Served, serving_examples
+from example_scripts import ROOT, Outcome, Served, serving_examples
+from pages import Block, blocks, commands, name, text_of
 from PIL import Image
 from server_under_test import PATIENCE, foreign_environment
 
-PAGE = ROOT / "examples" / "other_languages.md"
+from tests.ports import free_port
+
+LANGUAGES = ROOT / "examples" / "other_languages.md"
 NOTEBOOK = ROOT / "examples" / "notebook" / "REST_faces.ipynb"
 READ = [2, 3, 4, 5, 6]
 """The digits of digits.json."""
+PAGES = sorted((ROOT / "examples").rglob("*.md"))
+DEMO = "python examples/face_detection/demo.py"
+STARTS = (
+    "python examples/prepare.py build/examples",
+    "ovms config --config_path build/examples/models.json --port 9000 --rest_port 5555",
+)
+"""How the pages have their server started: the fixture below does it, on other ports."""
+ELSEWHERE = {
+    DEMO: "test_the_demo",
+    "python -m pip install": "make install",
+    ".venv-tf/bin/python ": "tests/tensorflow/test_examples.py",
+}
+"""Beginning of a command -> what runs it."""
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +45,69 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
+def shown(page: Path) -> list[tuple[str, str]]:
+    """Each command of a page, with the text that the page shows as its output: that of the block behind, if any."""
+    found = []
+    every = blocks(page)
+    for block, after in zip(every, [*every[1:], Block("", 0, "-", "")], strict=True):
+        if block.language == "console":
+            typed = [command.text for command in commands(block)]
+            found += [(text, "") for text in typed[:-1]] + [(typed[-1], after.text * (after.language == ""))]
+    return found + [(text, "") for text in re.findall(r"\| `((?:python|curl) [^`]*)` \|$", text_of(page), re.MULTILINE)]
+
+
+def run(served: Served, command: str) -> Outcome:
+    words = shlex.split(command.replace("build/examples", str(served.folder)))
+    if words[0] == "python":
+        return served.run(words[1].removeprefix("examples/"), *words[2:])
+    assert words[0] == "curl", command
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    words[-1] = words[-1].replace(":5555/", f":{served.rest_port}/")
+    done = subprocess.run(words, env=foreign_environment(), capture_output=True, text=True, timeout=PATIENCE)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def lines(text: str) -> set[str]:
+    """The lines of a text, with numbers and folders taken for equal."""
+    text = re.sub(r"\d+(\.\d+)?", "N", re.sub(r"\S*/(\w+)$", r"\1", text, flags=re.MULTILINE))
+    return {line.rstrip() for line in text.splitlines()} - {"..."}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_of_a_page(page: Path, served: Served) -> None:
+    given = shown(page)
+    assert given, "a page of an example shows a command"
+    for command, expected in given:
+        if command in STARTS or command.startswith(tuple(ELSEWHERE)):
+            continue
+        outcome = run(served, command)
+        assert (outcome.code, outcome.err) == (0, ""), command
+        assert outcome.out, command
+        told = lines(expected)
+        assert told <= lines(outcome.out), (command, told - lines(outcome.out))
+
+
+def test_pages_say_how_to_start_the_server() -> None:
+    for page in PAGES:
+        assert set(STARTS) <= {command for command, _ in shown(page)}, name(page)
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / DEMO.removeprefix("python ")), "--once", "--port", str(free_port())]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "\n1 face in astronaut.png (512 x 512 pixels), after " in done.stdout
+    with Image.open(tmp_path / "face_detection_result.png") as picture:
+        assert picture.size == (512, 512)
+
+
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all programs of the page, by the names that their first lines give."""
     folder = tmp_path_factory.mktemp("programs")
-    for text, name in re.findall(r"^```\w+\n(// (\w+\.\w+).*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
-        (folder / name).write_text(text)
+    for text, file in re.findall(r"^```\w+\n(// (\w+\.\w+).*?)^```", text_of(LANGUAGES), re.MULTILINE | re.DOTALL):
+        (folder / file).write_text(text)
     return folder
 
 
@@ -56,7 +132,7 @@ def test_page_has_the_programs(programs: Path) -> None:
 
 
 def test_curl(served: Served, tmp_path: Path) -> None:
-    commands = re.findall(r"^\$ (curl .*)$", PAGE.read_text(), re.MULTILINE)
+    commands = re.findall(r"^\$ (curl .*)$", text_of(LANGUAGES), re.MULTILINE)
     assert len(commands) == 3
     answers = []
     for command in commands:
