@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,3 +207,15 @@ def test_an_alert_asks_for_what_is_there(exposed: dict[str, set[str]], rule: dic
     told = set(re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values())))
     grouped = re.search(r"by \(([\w, ]+)\)", rule["expr"])
     assert told <= ({*grouped[1].split(", ")} if grouped else {"instance", "job"})
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_own_tool_agrees(server: Monitored) -> None:
+    rules = ROOT / "deploy/prometheus/ovms.rules.yaml"
+    checked = subprocess.run(["promtool", "check", "rules", str(rules)], capture_output=True, text=True, check=True)
+    assert f"SUCCESS: {len(RULES)} rules found" in checked.stdout
+    checked = subprocess.run(["promtool", "check", "metrics"], input=server.text(), capture_output=True, text=True)
+    assert "error while" not in checked.stderr
+    # The names that C++ OVMS has given are not what it would have.
+    unusual = {line.partition(" ")[0] for line in checked.stderr.splitlines()}
+    assert {name for name in unusual if not re.fullmatch(r"ovms_requests_\w+|ovms_\w+_time_us", name)} == set()
