@@ -215,7 +215,7 @@ def test_prometheus_own_tool_agrees(server: Monitored) -> None:
     checked = subprocess.run(["promtool", "check", "rules", str(rules)], capture_output=True, text=True, check=True)
     assert f"SUCCESS: {len(RULES)} rules found" in checked.stdout
     checked = subprocess.run(["promtool", "check", "metrics"], input=server.text(), capture_output=True, text=True)
-    assert "error while" not in checked.stderr
+    assert checked.returncode in (0, 3), checked.stderr  # 1: it cannot be read; 3: it has advice
     # The names that C++ OVMS has given are not what it would have.
     unusual = {line.partition(" ")[0] for line in checked.stderr.splitlines()}
     assert {name for name in unusual if not re.fullmatch(r"ovms_requests_\w+|ovms_\w+_time_us", name)} == set()
