@@ -19,7 +19,13 @@ _SERVERS_FAULT: Final = frozenset(
 )
 """Codes of gRPC that make a server's span an error, as the conventions have them."""
 
-_SERVICES: Final = {"GetModelStatus": "ModelService", "HandleReloadConfigRequest": "ModelService"}
+_SERVICES: Final = {
+    "Predict": "tensorflow.serving.PredictionService",
+    "GetModelMetadata": "tensorflow.serving.PredictionService",
+    "GetModelStatus": "tensorflow.serving.ModelService",
+    "HandleReloadConfigRequest": "tensorflow.serving.ModelService",
+}
+"""Calls of the API -> their services; REST's pages may be something else."""
 _STAGES: Final = (("receive", "", "whole"), ("queue", "whole", "infer"), ("inference", "infer", "inferred"),
                   ("pack", "inferred", "done"))  # fmt: skip
 
@@ -68,8 +74,9 @@ class SpanMaker:
         """A server's span; below it one for each stage that the call came through."""
         code = Code(call.code) if call.code in Code._value2member_map_ else Code.UNKNOWN
         rest = call.http_status != 0
-        service = f"tensorflow.serving.{_SERVICES.get(call.method, 'PredictionService')}"
-        attributes: dict[str, Any] = {"rpc.method": call.method, "rpc.service": service}
+        attributes: dict[str, Any] = {}
+        if service := _SERVICES.get(call.method):
+            attributes = {"rpc.method": call.method, "rpc.service": service}
         if rest:
             attributes |= {"http.response.status_code": call.http_status}
             failed = call.http_status >= 500
