@@ -10,7 +10,8 @@ import pathlib
 import platform
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from Cython.Build import cythonize
@@ -98,7 +99,8 @@ class BuildOnce(build_ext):
 
     def build_extensions(self) -> None:
         compiler = self.compiler
-        made: set[str] = set()
+        compiled: dict[str, Future[None]] = {}
+        guard = threading.Lock()  # modules are built two at a time: who needs an object waits for whoever compiles it
 
         def compile_all(
             sources: list[str], output_dir: Any = None, macros: Any = None, include_dirs: Any = None, debug: Any = 0,
@@ -114,14 +116,18 @@ class BuildOnce(build_ext):
                 source, suffix = build[target]
                 compiler._compile(target, source, suffix, arguments, postargs, options)
 
-            missing = [target for target in objects if target in build and target not in made]
-            made.update(missing)
-            with ThreadPoolExecutor(os.cpu_count()) as threads:
-                list(threads.map(one, missing))
+            with guard:
+                for target in objects:
+                    if target in build and target not in compiled:
+                        compiled[target] = threads.submit(one, target)
+            for target in objects:
+                if target in compiled:
+                    compiled[target].result()
             return list(objects)
 
         compiler.compile = compile_all
-        super().build_extensions()
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            super().build_extensions()
 
 
 setup(

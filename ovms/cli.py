@@ -154,7 +154,7 @@ def _start_logging(settings: Settings, environment: Mapping[str, str]) -> None:
         # The message blames the variable; the path may have come another way.
         raise ConfigError(error.message.replace("LOG_PATH", settings.place("log_path") or "LOG_PATH", 1)) from None
     logger.debug("ie_serving_py arguments: %s", settings.arguments())
-    logger.debug("Environment variables: %s", seen_variables(environment))
+    logger.debug("Configured environment variables: %s", seen_variables(environment))
     for variable in unknown_variables(environment):
         logger.warning("%s is set, but there is no such option", variable)
     logger.info("Log level set: %s", level)

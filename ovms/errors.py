@@ -34,6 +34,11 @@ def clean(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def one_line(text: str) -> str:
+    """Return what came from outside as part of a line of the log: whatever could end or colour it spelled out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class ServingError(Exception):
     """A failure with a canonical code and a message meant for the person who caused it.
 

@@ -4,7 +4,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -40,8 +41,19 @@ class ModelSet:
     An ``api.reload.Configuration``.
     """
 
-    def __init__(self, config: ServerConfig, source: StorageSource[S], manager: Manager[S], health: Health) -> None:
-        """ConfigError if a model's path is of a kind that nothing can read."""
+    def __init__(
+        self,
+        config: ServerConfig,
+        source: StorageSource[S],
+        manager: Manager[S],
+        health: Health,
+        on_change: Callable[[ServingError | None], None] = lambda error: None,
+    ) -> None:
+        """ConfigError if a model's path is of a kind that nothing can read.
+
+        ``on_change`` is told of each change of the configuration after the start what it failed with, or None.
+        """
+        self._on_change = on_change
         self._path = config.config_path
         self._poll_seconds = config.poll_seconds
         self._source = source
@@ -86,7 +98,8 @@ class ModelSet:
 
     def set_models(self, models: Sequence[ModelConfig]) -> None:
         """Take over these models in place of all others; ConfigError if that cannot be, and nothing has changed."""
-        self._apply(tuple(models))
+        with self._told():
+            self._apply(tuple(models))
 
     def reload_file(self) -> None:
         """Read the configuration file again and take it over; ConfigError if it is wrong, and nothing has changed."""
@@ -94,7 +107,7 @@ class ModelSet:
             raise ServingError(
                 Code.FAILED_PRECONDITION, "there is no configuration file to read again: the server was started without"
             )
-        with self._guard:
+        with self._guard, self._told():
             seen = self._fingerprint()
             self._apply(read_config(self._path))
             self._seen = seen
@@ -207,14 +220,26 @@ class ModelSet:
                 return
             self._seen = seen
             try:
-                # What has no effect in it was said when it was read for the start.
-                self._apply(inspect_config(self._path).checked() if first else read_config(self._path))
+                with self._told(first):
+                    # What has no effect in it was said when it was read for the start.
+                    self._apply(inspect_config(self._path).checked() if first else read_config(self._path))
             except ConfigError as error:
                 logger.error("The changed configuration is not used, models stay as they were: %s", error.message)
                 return
         if not first:
             # A look that began before knew the models of before, and without polls there is no other.
             self._looks.wake(0)
+
+    @contextmanager
+    def _told(self, first: bool = False) -> Iterator[None]:
+        """While the configuration is changed, unless that is its first reading."""
+        try:
+            yield
+        except ServingError as error:
+            self._on_change(error)
+            raise
+        if not first:
+            self._on_change(None)
 
     def _fingerprint(self) -> bytes | None:
         """Of the file's content: an editor may write the same anew, and a mounted file may keep its times."""

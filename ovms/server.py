@@ -7,10 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ovms import _native
+from ovms import __version__, _native
 from ovms.access.gate import Gate
 from ovms.access.key_file import KeyFile
 from ovms.api.health import Health
@@ -18,19 +17,22 @@ from ovms.api.reload import ReloadConfig
 from ovms.api.tfs import TensorFlowServing
 from ovms.config import RestConfig, ServerConfig, TlsPort
 from ovms.core.manager import Manager
+from ovms.core.work import Work, observed
 from ovms.errors import Code, ServingError
 from ovms.frontends.grpcio import GrpcFrontEnd
 from ovms.frontends.listening import check_endpoint
 from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.prediction import make_predict_json
 from ovms.frontends.tls import Tls
-from ovms.metrics import ModelGauges, Page, Snapshot
+from ovms.metrics import Page
 from ovms.model_set import ModelSet
+from ovms.monitoring import Monitoring
 from ovms.runtime.loader import Runtime
 from ovms.runtime.priority import LoadPriority
 from ovms.storage import Storages
 from ovms.storage.polling import PollLoop
 from ovms.storage.source import StorageSource
+from ovms.tracing import make_tracer
 
 if TYPE_CHECKING:  # it brings falcon, which a server without REST need not load
     from ovms.api.rest import RestCalls
@@ -95,31 +97,37 @@ class Server:
         if not priority.possible:
             logger.debug("Models load at normal priority: this process may not lower it and raise it again")
         self._registry = _native.Registry()
+        self._grpc_engine = config.grpc.engine or ("grpcio" if native_available() else "native")
+        self._rest_engine = config.rest.engine or ("cheroot" if native_available() else "native")
+        engines = {"grpc": self._grpc_engine, "rest": self._rest_engine if config.rest.port else "none"}
+        self._monitoring = Monitoring(self._registry, self._gate, engines)
+        events = self._monitoring.events
+        self._tracer = make_tracer(os.environ, __version__, events.spans)
         self._manager: Manager[_native.Model] = Manager(
             self._registry, load_threads=config.load_threads, prepare_load_thread=priority.prepare_thread
         )
         self._health = Health()
         self._manager.add_listener(self._health.on_state)
         source: StorageSource[_native.Model] = StorageSource(
-            lambda model, storage: runtime.loader_factory(model, storage.fetch, storage.release),
+            lambda model, storage: observed(
+                runtime.loader_factory(model, storage.fetch, storage.release), self._on_work
+            ),
             config.poll_seconds,
-            storages=Storages(config.model_cache, config.model_cache_bytes),
+            storages=Storages(config.model_cache, config.model_cache_bytes, events.on_bytes, events.on_cache),
             remote_poll_seconds=config.remote_poll_seconds,
+            on_poll=events.on_poll,
         )
         source.connect(self._manager.set_aspired)
-        self._models = ModelSet(config, source, self._manager, self._health)
+        self._models = self._monitoring.models = ModelSet(config, source, self._manager, self._health, events.on_config)
         self._front_ends: dict[str, FrontEnd] = {}
         self._rest: RestFrontEnd | None = None
-        self._metrics = Page(self._snapshot)
         self._cpus = runtime.cpus.usable
-        self._grpc_engine = config.grpc.engine or ("grpcio" if native_available() else "native")
-        self._rest_engine = config.rest.engine or ("cheroot" if native_available() else "native")
         self._native: NativeFrontEnd | None = None
         if self._grpc_engine == "grpcio":
             for place in config.grpc.each_address():
                 check_endpoint(place)
-        self._tls = Tls(config.tls, config.poll_seconds) if config.tls is not None else None
-        self._monitoring = self._make_monitoring() if config.metrics_port else None
+        self._tls = self._monitoring.tls = Tls(config.tls, config.poll_seconds) if config.tls is not None else None
+        self._monitor = self._make_monitor() if config.metrics_port else None
         if not config.wait_for_models:
             self._make_front_ends()
 
@@ -128,13 +136,15 @@ class Server:
 
         ServingError if nothing can be served and nothing could change that.
         """
-        if self._monitoring is not None:
-            self._monitoring.start()
-            logger.info("Metrics and health are told on port %d", self._monitoring.port)
+        if self._monitor is not None:
+            self._monitor.start()
+            logger.info("Metrics and health are told on port %d", self._monitor.port)
         for front_end in self._front_ends.values():
             front_end.start()
         if self._key_looks is not None:
             self._key_looks.start()
+        if self._tracer is not None:
+            self._tracer.start()
         self._models.start()
         # What is being copied at this moment gets the time of a few looks, not more.
         patience = time.monotonic() + PENDING_POLLS * max(self._config.poll_seconds, 1.0)
@@ -177,6 +187,8 @@ class Server:
         unloaded = self._manager.stop(UNLOAD_SECONDS if drained else POLL_SECONDS)
         if not unloaded:
             logger.warning("Left behind while loading or unloading: %s", self._manager.busy())
+        if self._tracer is not None:
+            self._tracer.stop()
         return unloaded and drained
 
     def look_now(self) -> None:
@@ -204,13 +216,13 @@ class Server:
     def _make_rest(self, reload: ReloadConfig) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd  # loads what only REST needs
 
-        calls = self._rest_calls(reload, None if self._monitoring is not None else self._metrics)
+        calls = self._rest_calls(reload, None if self._monitor is not None else self._monitoring.page)
         if self._rest_engine == "native":
             native = self._native_front_end("--rest_engine")
             return native.add_rest(self._config.rest, calls, self._config.metrics, self._tls_of("rest"))
         return WsgiFrontEnd(self._config.rest, self._rest_engine, calls, self._gate, tls=self._tls_of("rest"))
 
-    def _make_monitoring(self) -> RestFrontEnd:
+    def _make_monitor(self) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd
 
         port = RestConfig(
@@ -219,7 +231,7 @@ class Server:
             workers=MONITORING_WORKERS,
             max_connections=self._config.rest.max_connections,
         )
-        calls = self._rest_calls(ReloadConfig(self._models), self._metrics)
+        calls = self._rest_calls(ReloadConfig(self._models), self._monitoring.page)
         return WsgiFrontEnd(port, "cheroot", calls, self._gate, monitoring=True, tls=self._tls_of("metrics"))
 
     def _tls_of(self, port: TlsPort) -> Tls | None:
@@ -236,25 +248,21 @@ class Server:
         """The one whose threads all native ports share; ``option`` is what asks for it."""
         if self._native is None:
             io_threads = self._config.io_threads or min(self._cpus, MOST_IO_THREADS)
-            self._native = NativeFrontEnd(self._registry, io_threads, option)
+            self._native = self._monitoring.native = NativeFrontEnd(self._registry, io_threads, option)
             if self._gate.judges:
                 self._native.guard(self._gate, self._keys)
+            if self._tracer is not None:
+                settings = self._tracer.settings
+                self._native.trace(
+                    parent_based=settings.sampling.parent_based, below=settings.sampling.below, capacity=settings.queue
+                )
+                self._tracer.connect(self._native.take_spans, self._native.dropped_spans)
         return self._native
 
-    def _snapshot(self) -> Snapshot:
-        """What the page of metrics tells; calls are counted by the native front end."""
-        models = []
-        for name in [model.name for model in self._models.models()]:
-            for version in self._registry.versions(name):
-                with contextlib.suppress(ServingError):  # it has gone in this moment
-                    models.append(self._registry.resolve(name, version))
-        waiting = self._native.waiting if self._native else lambda name, version: 0
-        gauges = [
-            ModelGauges(one.name, one.version, one.nireq, one.streams, one.in_use, waiting(one.name, one.version))
-            for one in models
-        ]
-        now = self._native.snapshot(gauges) if self._native else Snapshot(models=gauges)
-        return replace(now, refusals={**now.refusals, **self._gate.counts()})
+    def _on_work(self, work: Work) -> None:
+        self._monitoring.events.on_work(work)
+        if self._tracer is not None:
+            self._tracer.on_work(work)
 
     def _stop_front_ends(self, deadline: float) -> bool:
         """None may take requests while another waits for its own; False if some were cut off.
@@ -264,7 +272,7 @@ class Server:
         """
         if self._rest is not None:
             self._rest.refuse()
-        front_ends = [*self._front_ends.values(), *([self._monitoring] if self._monitoring is not None else [])]
+        front_ends = [*self._front_ends.values(), *([self._monitor] if self._monitor is not None else [])]
         finished = [one.stop(max(0.0, deadline - time.monotonic())) for one in front_ends]
         return all(finished)
 

@@ -12,8 +12,8 @@ from libcpp.string_view cimport string_view
 from libcpp.vector cimport vector
 
 from ovms._native.libfrontend cimport (
-    HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, ApiKey, CFrontEnd, ColdCall as CColdCall, ColdEvent,
-    GateSettings, GrpcSettings, Histogram, Refused, RestSettings, Series, TlsIdentity, tls_trouble, all_held_bytes, histogram_count,
+    HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, ApiKey, SamplerSettings, Span, CFrontEnd, ColdCall as CColdCall, ColdEvent,
+    GateSettings, GrpcSettings, Histogram, Refused, RestSettings, Series, TlsIdentity, certificate_end as certificate_end_of, tls_trouble, all_held_bytes, histogram_count,
     limit_held_bytes, series_calls, series_is_rest,
 )
 from ovms._native.libserving cimport deadline_after, seconds_left
@@ -157,6 +157,29 @@ cdef class FrontEnd:
             made.push_back(key)
         self.front_end.set_keys(made)
 
+    def trace(self, *, bint parent_based, below, size_t capacity):
+        """Before the first port: record calls for traces, of each I/O thread at most so many that were not taken yet.
+
+        below: of traces that begin here those whose id's lower 64 bits are below it; None: all. parent_based: a call of
+        a client's trace is recorded if the client records it, whatever its id.
+        """
+        cdef SamplerSettings sampler
+        sampler.parent_based = parent_based
+        sampler.all = below is None
+        sampler.below = 0 if below is None else below
+        self.front_end.trace(sampler, capacity)
+
+    def take_spans(self):
+        """The calls that were recorded since the last time, each as a CallSpan. One thread at a time."""
+        cdef vector[Span] taken
+        with nogil:
+            taken = self.front_end.take_spans()
+        return [_call_span(taken[i]) for i in range(taken.size())]
+
+    def dropped_spans(self):
+        """How many calls there was no room for."""
+        return self.front_end.dropped_spans()
+
     def refusals(self, size_t port):
         """What a port has refused so far, by reason."""
         return {
@@ -251,6 +274,10 @@ cdef class FrontEnd:
         """How many connections a port has now."""
         return self.front_end.connections(port)
 
+    def tls_failures(self, size_t port):
+        """How many connections of a port have failed for their TLS."""
+        return self.front_end.tls_failures(port)
+
     def metrics(self):
         """What was counted so far: a CallCounts for each model's calls by one interface and method."""
         cdef vector[unique_ptr[Series]] found
@@ -316,6 +343,9 @@ cdef tuple _histogram(const Histogram& histogram):
     return tuple([histogram_count(histogram, i) for i in range(HISTOGRAM_BUCKETS)]), histogram.nanoseconds.load() / 1e9
 
 
+include "spans.pxi"
+
+
 def histogram_bounds():
     """Seconds below which the durations of each bucket lie, but the last one's, which has no bound."""
     return [2.0 ** (HISTOGRAM_FIRST_BIT + i) / 1e9 for i in range(HISTOGRAM_BUCKETS - 1)]
@@ -328,6 +358,12 @@ def check_tls(bytes certificates not None, bytes key not None, bytes client_auth
     cdef string why = tls_trouble(identity)
     if why.size():
         raise ValueError(why.decode("utf-8", "replace"))
+
+
+def certificate_end(bytes certificates not None):
+    """Until when the first of these in PEM is valid, in seconds since the epoch; None if there is none."""
+    cdef int64_t end = certificate_end_of(certificates)
+    return None if end == -1 else end
 
 
 def limit_bytes(size_t most):

@@ -87,6 +87,29 @@ cdef extern from "net/metrics.hpp" namespace "ovms::net" nogil:
     cdef size_t SERIES_CODES "ovms::net::Series::kCodes"
 
 
+cdef extern from "net/spans.hpp" namespace "ovms::net" nogil:
+    cdef cppclass SamplerSettings:
+        cbool parent_based
+        cbool all
+        uint64_t below
+
+    cdef cppclass Span:
+        uint64_t trace_high
+        uint64_t trace_low
+        uint64_t id
+        uint64_t parent
+        int64_t began
+        uint64_t whole
+        uint64_t infer
+        uint64_t inferred
+        uint64_t done
+        int code
+        int http_status
+        string method
+        string model
+        int64_t version
+
+
 cdef extern from "net/rest_port.hpp" namespace "ovms::net" nogil:
     cdef cppclass RestSettings:
         size_t max_body
@@ -133,6 +156,7 @@ cdef extern from "net/tls.hpp" namespace "ovms::net" nogil:
         string client_authorities
 
     cdef string tls_trouble(const TlsIdentity&) except +
+    cdef int64_t certificate_end(const string&) except +
 
 
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
@@ -140,7 +164,11 @@ cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
         CFrontEnd(const DataPlane&, size_t, size_t) except +
         void guard(const GateSettings&) except +
         void set_keys(vector[ApiKey]) except +
+        void trace(const SamplerSettings&, size_t) except +
+        vector[Span] take_spans() except +
+        uint64_t dropped_spans()
         uint64_t refusals(size_t, size_t)
+        uint64_t tls_failures(size_t) except +
         size_t add_grpc(GrpcSettings) except +
         size_t add_rest(const RestSettings&) except +
         void listen(size_t, int, cbool) except +

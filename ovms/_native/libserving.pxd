@@ -1,5 +1,5 @@
 # The data plane's C++ headers restated: models, registry, predict.
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.map cimport map as cmap
 from libcpp.memory cimport shared_ptr
@@ -53,6 +53,8 @@ cdef extern from "model.hpp" namespace "ovms" nogil:
         uint32_t nireq()
         uint32_t streams()
         uint32_t compilations()
+        cbool compiles_shapes()
+        uint64_t shape_hits()
         uint32_t pins()
         cbool wait_unused(Deadline)
         void take_turns(cbool)

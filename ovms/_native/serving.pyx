@@ -99,6 +99,11 @@ cdef class Model:
         return self.model.get().compilations()
 
     @property
+    def shape_hits(self):
+        """How many requests found their shape compiled; None for a model that is not compiled apart for each shape."""
+        return self.model.get().shape_hits() if self.model.get().compiles_shapes() else None
+
+    @property
     def in_use(self):
         """How many requests hold the model at this moment."""
         return self.model.get().pins()

@@ -35,7 +35,7 @@ class Refusals:
     """Those of one interface."""
 
     def __init__(self, interface: str) -> None:
-        self._interface = interface
+        self.interface = interface
         self._guard = threading.Lock()
         self._counts = dict.fromkeys(Refused, 0)
         self._unsaid = 0
@@ -53,7 +53,7 @@ class Refusals:
             unsaid, self._unsaid = self._unsaid, 0
         logger.warning(
             "%s: %s was refused: %s (%d refusal%s since the last such line)",
-            self._interface, peer.removeprefix("::ffff:") or "a client of the Unix socket", _WORDS[why],
+            self.interface, peer.removeprefix("::ffff:") or "a client of the Unix socket", _WORDS[why],
             unsaid, "" if unsaid == 1 else "s",
         )  # fmt: skip
 

@@ -1,10 +1,10 @@
 """REST's status and metadata of models: the JSON forms of TensorFlow Serving's messages."""
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from ovms.api.cold_lines import invalid_spec_logged, log_cold, log_created
 from ovms.api.tfs import (
     DATA_TYPES,
     METADATA_FIELD,
@@ -19,8 +19,6 @@ from ovms.core.servable import ServableState
 from ovms.errors import Code, ServingError
 
 SIGNATURES: Final = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
-
-logger = logging.getLogger(__name__)
 
 
 class ModelPages:
@@ -37,10 +35,12 @@ class ModelPages:
 
         NOT_FOUND for a model or version that was never seen, INVALID_ARGUMENT for a label that leads nowhere.
         """
-        if label is not None:
-            version = self._models.resolve(name, 0, label).version
-        states = self._statuses.status(name, version)
-        logger.debug("MODEL_STATUS, sending response for %s", name)
+        log_cold("MODEL_STATUS", "get request: %s, %s", name, label or version)
+        with invalid_spec_logged("MODEL_STATUS"):
+            if label is not None:
+                version = self._models.resolve(name, 0, label).version
+            states = self._statuses.status(name, version)
+        log_created("MODEL_STATUS", name, version)
         return page(version_status(states))
 
     def all_statuses(self) -> bytes:
@@ -50,13 +50,15 @@ class ModelPages:
 
     def metadata(self, name: str, version: int, label: str | None) -> bytes:
         """A GetModelMetadataResponse with the model's one signature; NOT_FOUND for a model that is not served."""
-        model = self._models.resolve(name, version, label)
+        log_cold("MODEL_METADATA", "get request: %s, %s", name, label or version)
+        with invalid_spec_logged("MODEL_METADATA"):
+            model = self._models.resolve(name, version, label)
         signature = {
             "inputs": {tensor.name: _tensor_info(tensor) for tensor in model.inputs},
             "outputs": {tensor.name: _tensor_info(tensor) for tensor in model.outputs},
             "methodName": METHOD_NAME,
         }
-        logger.debug("MODEL_METADATA, sending response for %s version %d", model.name, model.version)
+        log_created("MODEL_METADATA", model.name, model.version)
         return page(
             {
                 "modelSpec": {"name": model.name, "version": str(model.version)},

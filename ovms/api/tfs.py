@@ -3,12 +3,12 @@
 Texts and codes are ie_serving's where it had them, TensorFlow Serving's otherwise.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import DecodeError
 
+from ovms.api.cold_lines import invalid_spec_logged, log_cold, log_created
 from ovms.core.servable import ServableState
 from ovms.errors import Code, ServingError
 from ovms.protos import tensorflow_serving as messages
@@ -34,8 +34,6 @@ DATA_TYPES: Final = {
     23: "DT_UINT64",
 }
 """tensorflow.DataType, as far as models have them: the number in messages -> the name in JSON."""
-
-logger = logging.getLogger(__name__)
 
 
 class TensorSpec(Protocol):
@@ -90,14 +88,17 @@ class TensorFlowServing:
         """
         parsed = _parse(messages.GetModelMetadataRequest, request)
         spec = parsed.model_spec
+        log_cold("MODEL_METADATA", "get request: %s", parsed)
         label = spec.version_label if spec.WhichOneof("version_choice") == "version_label" else None
-        model = self._models.resolve(spec.name, spec.version.value, label)
+        with invalid_spec_logged("MODEL_METADATA"):
+            model = self._models.resolve(spec.name, spec.version.value, label)
         if not parsed.metadata_field:
             raise ServingError(
                 Code.INVALID_ARGUMENT, "GetModelMetadataRequest must specify at least one metadata_field"
             )
         for field in parsed.metadata_field:
             if field != METADATA_FIELD:
+                log_cold("MODEL_METADATA", "invalid signature def")
                 raise ServingError(Code.INVALID_ARGUMENT, f"Metadata field {field} is not supported")
         signatures = messages.SignatureDefMap()
         signature = signatures.signature_def[SIGNATURE_NAME]
@@ -109,7 +110,7 @@ class TensorFlowServing:
         response.model_spec.name = model.name
         response.model_spec.version.value = model.version
         response.metadata[METADATA_FIELD].Pack(signatures)
-        logger.debug("MODEL_METADATA, sending response for %s version %d", model.name, model.version)
+        log_created("MODEL_METADATA", model.name, model.version)
         return bytes(response.SerializeToString())
 
     def get_model_status(self, request: bytes) -> bytes:
@@ -117,13 +118,17 @@ class TensorFlowServing:
 
         A version label is not looked at, as in TensorFlow Serving: all versions are told.
         """
-        spec = _parse(messages.GetModelStatusRequest, request).model_spec
+        parsed = _parse(messages.GetModelStatusRequest, request)
+        spec = parsed.model_spec
+        log_cold("MODEL_STATUS", "get request: %s", parsed)
         response = messages.GetModelStatusResponse()
-        for state in self._statuses.status(spec.name, spec.version.value):
+        with invalid_spec_logged("MODEL_STATUS"):
+            states = self._statuses.status(spec.name, spec.version.value)
+        for state in states:
             entry = response.model_version_status.add(version=state.id.version, state=int(state.state))
             entry.status.error_code = int(state.error_code)
             entry.status.error_message = state.error_message
-        logger.debug("MODEL_STATUS, sending response for %s", spec.name)
+        log_created("MODEL_STATUS", spec.name, spec.version.value)
         return bytes(response.SerializeToString())
 
 

@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ovms._native import Registry
@@ -89,6 +89,7 @@ class NativeFrontEnd:
         self._watches: dict[Any, Watch] = {}
         self._guard = threading.Lock()
         self._numbers: dict[str, int] = {}  # of the ports
+        self._with_tls: set[int] = set()
         self._started = False
         self._running = 0
 
@@ -97,6 +98,20 @@ class NativeFrontEnd:
         self._native.guard(keys=gate.needs_keys, requests_per_second=gate.requests_per_second)
         if keys is not None:
             keys.connect(lambda all: self._native.set_keys([(key.name, key.digest, int(key.scopes)) for key in all]))
+
+    def trace(self, *, parent_based: bool, below: int | None, capacity: int) -> None:
+        """Before the first port: record calls for traces, see ``tracing.Sampling``; so many per I/O thread may wait."""
+        self._native.trace(parent_based=parent_based, below=below, capacity=capacity)
+
+    def take_spans(self) -> Sequence[Any]:
+        """The calls that were recorded since the last time; one thread at a time."""
+        taken: Sequence[Any] = self._native.take_spans()
+        return taken
+
+    def dropped_spans(self) -> int:
+        """How many calls there was no room for."""
+        dropped: int = self._native.dropped_spans()
+        return dropped
 
     def add_grpc(
         self,
@@ -202,6 +217,11 @@ class NativeFrontEnd:
             connections={name: self._native.connections(number) for name, number in self._numbers.items()},
             request_bytes=frontend.held_bytes(),
             refusals={name: self._native.refusals(number) for name, number in self._numbers.items()},
+            tls_failures={
+                name: self._native.tls_failures(number)
+                for name, number in self._numbers.items()
+                if number in self._with_tls
+            },
         )
 
     def _listen(self, number: int, sockets: list[socket.socket], tls: Tls | None) -> int:
@@ -211,6 +231,7 @@ class NativeFrontEnd:
         port: int = sockets[0].getsockname()[1]
         if tls is not None:
             tls.use(use)
+            self._with_tls.add(number)
         for one in sockets:
             self._native.listen(number, one.detach(), is_unix=one.family == socket.AF_UNIX)
         self._running += 1

@@ -43,6 +43,7 @@ class Tls:
         self._wrong = ""
         self._identity, self._context = read(config)
         self._stopping = threading.Event()
+        self._handshakes: dict[str, FailedHandshakes] = {}
 
     @property
     def identity(self) -> Identity:
@@ -53,6 +54,23 @@ class Tls:
     def context(self) -> ssl.SSLContext:
         """For servers on Python's own sockets: of the newest identity that works."""
         return self._context
+
+    @property
+    def certificate_end(self) -> int | None:
+        """Until when the newest certificate is valid, in seconds since the epoch; None without the native front end."""
+        try:
+            from ovms._native.frontend import certificate_end
+        except ImportError:
+            return None
+        return certificate_end(self._identity.certificates)
+
+    def handshakes(self, interface: str) -> "FailedHandshakes":
+        """Where a server on Python's own sockets tells of those that failed."""
+        return self._handshakes.setdefault(interface, FailedHandshakes())
+
+    def failures(self) -> dict[str, int]:
+        """How many these were, by interface."""
+        return {interface: failed.count for interface, failed in list(self._handshakes.items())}
 
     def use(self, apply: Callable[[Identity], None]) -> None:
         """Call ``apply`` with the identity, now and whenever there is another one."""
@@ -108,9 +126,12 @@ class FailedHandshakes:
         self._guard = threading.Lock()
         self._told = -SECONDS_BETWEEN
         self._others = 0
+        self.count = 0
 
     def tell(self, peer: str, error: ssl.SSLError) -> None:
-        """Log one, unless another was logged just now; what the client ended itself is not worth a line."""
+        """Count it, and log it unless another was logged just now; what the client ended itself is no line."""
+        with self._guard:
+            self.count += 1
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return
         with self._guard:

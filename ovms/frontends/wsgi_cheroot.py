@@ -73,7 +73,7 @@ class CherootServer:
         self._read_seconds = rest.read_timeout_seconds
         self._sockets = list(sockets)
         self._tls = tls
-        self._handshakes = FailedHandshakes()
+        self._handshakes = tls.handshakes(refusals.interface) if tls is not None else FailedHandshakes()
         self._threads = rest.workers
         self._workers = WorkerThreads(rest.workers, name="rest")
         self._selector = selectors.DefaultSelector()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ovms._native import Core, Model
 from ovms.config import ModelConfig
+from ovms.config.values import AUTO
 from ovms.core.loader import LoaderFactory
 from ovms.core.servable import ServableId
 from ovms.errors import ServingError
@@ -143,7 +144,7 @@ class ModelLoader:
             f"{model.streams} streams" if model.streams else "streams unknown",
             model.nireq,
         )
-        logger.debug("[Model: %s, version: %d] --- file %s", self._id.name, self._id.version, path)
+        self._log_setup(model, path)
         if config.warmup:
             try:
                 runs = warm_up(model, config.warmup, version)
@@ -155,6 +156,20 @@ class ModelLoader:
             )
         self._model = model
         return model
+
+    def _log_setup(self, model: Model, path: Path) -> None:
+        """What the ancestor's engine told of itself at DEBUG."""
+        config, about = self._config, f"[Model: {self._id.name}, version: {self._id.version}] ---"
+        first = model.inputs[0].shape if model.inputs else None
+        batch = AUTO if not first or first[0] < 0 else first[0]
+        logger.debug("%s effective batch size - %s", about, batch)
+        if not config.shapes:
+            logger.debug("%s Setting shape to default", about)
+        elif set(config.shapes.values()) == {AUTO}:
+            logger.debug("%s Setting shape to automatic", about)
+        else:
+            logger.debug("%s Setting shape to fixed value: %s", about, dict(config.shapes))
+        logger.debug("%s file %s", about, path)
 
     def unload(self) -> None:
         """Free the compiled model."""

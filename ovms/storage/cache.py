@@ -25,7 +25,7 @@ from typing import Final
 
 from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
 from ovms.storage.cache_manifest import FILES, MANIFEST, FileRecord, holds_exactly, read_manifest, write_manifest
-from ovms.storage.cache_room import PART_SUFFIX, RESERVED, make_room, remove_unused
+from ovms.storage.cache_room import PART_SUFFIX, RESERVED, held_bytes, make_room, remove_unused
 from ovms.storage.disk import disk_error, make_private, remove_tree
 from ovms.storage.waiting import Patience
 
@@ -55,8 +55,14 @@ class Lease:
 class ModelCache:
     """See the module. Every method may be called from any thread."""
 
-    def __init__(self, folder: Path, most_bytes: int = 0) -> None:
-        """Nothing is made yet. 0 bytes: half of the file system's."""
+    def __init__(
+        self, folder: Path, most_bytes: int = 0, on_use: Callable[[bool, int], None] = lambda hit, total: None
+    ) -> None:
+        """Nothing is made yet. 0 bytes: half of the file system's.
+
+        ``on_use`` is told of each version that was wanted whether it was there, and how many bytes the folder has then.
+        """
+        self._on_use = on_use
         self.folder = folder
         self._most_bytes = most_bytes
         self._guard = threading.Lock()
@@ -97,12 +103,14 @@ class ModelCache:
         while True:
             if entry.exists():
                 if lock.share() and (lease := self._reuse(lock, entry, size)):
+                    self._on_use(True, held_bytes(self.folder))
                     return lease
             elif lock.take():
                 if entry.exists():
                     continue
                 self._download(entry, part, place, size, fill)
                 if lock.share() and entry.exists():
+                    self._on_use(False, held_bytes(self.folder))
                     return Lease(entry / FILES, lock)
                 continue
             lock.free()

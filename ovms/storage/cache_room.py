@@ -66,6 +66,14 @@ def make_room(folder: Path, part: Path, size: int, most_bytes: int) -> None:
         )
 
 
+def held_bytes(folder: Path) -> int:
+    """What is in the cache, or will be once what is being downloaded is complete."""
+    try:
+        return sum(one.size for one in _held(folder))
+    except OSError:  # only for who wants to know: no load fails for it
+        return 0
+
+
 def _held(folder: Path) -> list[_Held]:
     held = []
     for path in folder.iterdir():

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -68,12 +68,19 @@ class Download:
     """One attempt; used once."""
 
     def __init__(
-        self, store: ObjectStore, place: str, files: Mapping[str, StoredObject], ids: Mapping[str, str], copies: Copies
+        self,
+        store: ObjectStore,
+        place: str,
+        files: Mapping[str, StoredObject],
+        ids: Mapping[str, str],
+        copies: Copies,
+        on_bytes: Callable[[int], None] = lambda count: None,
     ) -> None:
         """``files`` are the objects by their paths below the folder, and ``ids`` their names in the cache, likewise.
 
-        ``place`` is what messages call the version.
+        ``place`` is what messages call the version. ``on_bytes`` is told of each piece that came.
         """
+        self._on_bytes = on_bytes
         self._store = store
         self._place = place
         self._files = files
@@ -226,3 +233,4 @@ class Download:
     def _note(self, count: int) -> None:
         with self._news:
             self._received += count
+        self._on_bytes(count)

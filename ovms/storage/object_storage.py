@@ -4,7 +4,7 @@ import hashlib
 import logging
 import posixpath
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,8 +52,16 @@ class ObjectStorage:
     version, one that holds ``saved_model.pb`` itself, or the key of one model file.
     """
 
-    def __init__(self, location: Location, store: ObjectStore, cache: ModelCache, turns: Turns) -> None:
-        """``turns`` are shared by all storages. Nothing is looked at yet."""
+    def __init__(
+        self,
+        location: Location,
+        store: ObjectStore,
+        cache: ModelCache,
+        turns: Turns,
+        on_bytes: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """``turns`` are shared by all storages; ``on_bytes`` is told what comes. Nothing is looked at yet."""
+        self._on_bytes = on_bytes
         self._turns = turns
         self.location = location
         self.store = store
@@ -161,7 +169,8 @@ class ObjectStorage:
 
         def fill(folder: Path) -> list[FileRecord]:
             with self._turns.of(self.place, folder):
-                return Download(self.store, remote.place, files, ids, self._cache.copies()).into(folder)
+                copies = self._cache.copies()
+                return Download(self.store, remote.place, files, ids, copies, self._on_bytes).into(folder)
 
         size = sum(item.size for item in files.values())
         return self._cache.get(_digest(sorted(ids.items())), remote.place, size, fill)

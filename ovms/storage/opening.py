@@ -6,6 +6,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +46,19 @@ STORES: Final[dict[str, Callable[[str, StoreOptions], ObjectStore]]] = {"s3": _s
 class Storages:
     """Opens storages that share one cache; models of one bucket share its store."""
 
-    def __init__(self, cache_folder: str | None = None, cache_bytes: int = 0) -> None:
-        """None: a folder of this user's. 0 bytes: half of the file system's."""
+    def __init__(
+        self,
+        cache_folder: str | None = None,
+        cache_bytes: int = 0,
+        on_bytes: Callable[[str, int], None] = lambda store, count: None,
+        on_cache: Callable[[bool, int], None] = lambda hit, total: None,
+    ) -> None:
+        """None: a folder of this user's. 0 bytes: half of the file system's.
+
+        ``on_bytes`` is told what comes from which kind of store, ``on_cache`` see ModelCache.
+        """
+        self._on_bytes = on_bytes
+        self._on_cache = on_cache
         self._cache_folder = cache_folder
         self._cache_bytes = cache_bytes
         self._cache: ModelCache | None = None
@@ -65,8 +77,8 @@ class Storages:
         with self._guard:
             store = self._store(location, options)
             if self._cache is None:
-                self._cache = ModelCache(Path(self._cache_folder or default_cache()), self._cache_bytes)
-            return ObjectStorage(location, store, self._cache, self._turns)
+                self._cache = ModelCache(Path(self._cache_folder or default_cache()), self._cache_bytes, self._on_cache)
+            return ObjectStorage(location, store, self._cache, self._turns, partial(self._on_bytes, location.scheme))
 
     def _store(self, location: Location, options: StoreOptions) -> ObjectStore:
         key = (location.scheme, location.bucket, options)

@@ -10,18 +10,23 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ovms.config import ModelConfig
+from ovms.config.locations import parse_location
 from ovms.core.loader import LoaderFactory
 from ovms.core.servable import Servable
 from ovms.core.source import AspiredVersionsCallback
 from ovms.errors import Code, ConfigError, ServingError
-from ovms.storage.base import FoundVersion, Storage
+from ovms.storage.base import FoundVersion, NoVersionsError, Storage
 from ovms.storage.opening import Storages
 from ovms.storage.remote_looks import OVERDUE_SECONDS, ListingThreads
 from ovms.storage.watched import Watched
 
 S = TypeVar("S", bound=Servable)
 
+OnPoll = Callable[[str, float, ServingError | None, bool], None]
+"""Is told of a listing: the kind of store, seconds, what it failed with, and whether that is that nothing is there."""
+
 # What of a model's configuration says where its versions are.
+LOCAL: Final = "local"
 _OF_STORAGE: Final = ("base_path", "endpoint", "region", "anonymous")
 
 logger = logging.getLogger(__name__)
@@ -49,17 +54,19 @@ class StorageSource(Generic[S]):
         clock: Callable[[], float] = time.time,
         storages: Storages | None = None,
         remote_poll_seconds: float = 0.0,
+        on_poll: OnPoll = lambda store, seconds, error, empty: None,
     ) -> None:
         """``make_factory`` says how versions of a model are loaded from its storage.
 
         ``poll_seconds`` is the pause between looks, for judging whether a version is whole (see ``Wholeness``);
         ``clock`` tells the seconds since the epoch. ``storages`` opens paths. Models in object stores are not looked at
-        more often than every ``remote_poll_seconds``.
+        more often than every ``remote_poll_seconds``. ``on_poll`` is told of every listing.
         """
         self._make_factory = make_factory
         self._poll_seconds = poll_seconds
         self._remote_poll_seconds = max(poll_seconds, remote_poll_seconds) if poll_seconds > 0 else poll_seconds
         self._clock = clock
+        self._on_poll = on_poll
         self._storages = storages or Storages()
         self._listings = ListingThreads()
         self._callback: AspiredVersionsCallback[S] | None = None
@@ -127,7 +134,7 @@ class StorageSource(Generic[S]):
                             watched.report(_overdue(watched))
                     continue
                 now = self._clock()
-                seen = _list(watched)
+                seen = self._list(watched)
                 try:
                     self._tell(watched, seen, now, self._callback)
                 except Exception as error:
@@ -193,7 +200,7 @@ class StorageSource(Generic[S]):
         while again and self._watched.get(watched.config.name) is watched:
             now, failed = self._clock(), False
             try:
-                seen = _list(watched)
+                seen = self._list(watched)
                 # That there is nothing is an answer, and costs the store no more than any other.
                 failed = isinstance(seen, ServingError) and seen.code is not Code.NOT_FOUND
                 self._tell(watched, seen, now, self._callback)
@@ -203,6 +210,15 @@ class StorageSource(Generic[S]):
                 with self._state:
                     again = watched.pace.ended(failed, unsettled=watched.pending())
                     watched.looked = watched.looked or not again
+
+    def _list(self, watched: Watched[S]) -> list[FoundVersion] | ServingError:
+        began = time.monotonic()
+        seen = _list(watched)
+        error = seen if isinstance(seen, ServingError) else None
+        location = parse_location(watched.config.base_path)
+        kind = location.scheme if location else LOCAL
+        self._on_poll(kind, time.monotonic() - began, error, isinstance(seen, NoVersionsError))
+        return seen
 
     def _tell(
         self,

@@ -320,20 +320,3 @@ def test_the_port_from_a_variable(folder: Path) -> None:
     port = free_port()
     with serving(folder, OVMS_REST_PORT=str(port), OVMS_REST_BIND_ADDRESS="127.0.0.1"):
         assert ask(port, "POST", PREDICT, ROW).json == ROW_ANSWER
-
-
-def test_debug_lines(folder: Path, engine: str) -> None:
-    with rest_serving(folder, "--rest_engine", engine, LOG_LEVEL="DEBUG") as (server, port):
-        ask(port, "POST", PREDICT, ROW)
-        ask(port, "POST", "/v1/models/none/versions/7:predict", ROW)
-        ask(port, "GET", "/v1/models/m")
-        ask(port, "GET", "/v1/models/m/metadata")
-        for line in (
-            r"PREDICT; input deserialization completed; m; 1; [0-9.]+ ms",
-            r"\[Model: m, version: 1\] --- \[Inference callback\] --- Inference completed in [0-9.]+ ms",
-            r"PREDICT; inference results serialization completed; m; 1; [0-9.]+ ms",
-            r"PREDICT, invalid model spec from request, none - 7",
-            r"MODEL_STATUS, sending response for m",
-            r"MODEL_METADATA, sending response for m version 1",
-        ):
-            server.wait_for_line(line)

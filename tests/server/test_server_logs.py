@@ -59,8 +59,8 @@ def debug(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Serve
         ("INFO", "List of available versions for logged model: [1, 2]"),
         ("INFO", "Default version for logged model is 2"),
         ("INFO", r"gRPC server listens on port \d+ and will be serving models: ['logged']"),
-        ("DEBUG", "MODEL_METADATA, sending response for logged version 2"),
-        ("DEBUG", "MODEL_STATUS, sending response for logged"),
+        ("DEBUG", "MODEL_METADATA created a response for logged - 2"),
+        ("DEBUG", "MODEL_STATUS created a response for logged - 0"),
         *(
             (
                 "DEBUG",

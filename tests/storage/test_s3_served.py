@@ -12,7 +12,8 @@ from faulty_proxy import Fault, FaultyProxy
 from ovms_client import Client
 from remote_models import RemoteModels, keys
 from repository import Traffic, answer, serving_file, states, until, until_answer, until_states
-from server_under_test import PATIENCE, starting
+from rest_calls import ask
+from server_under_test import PATIENCE, free_port, starting
 from servers import BUCKET, S3Server
 
 ENDED = {1: "END", 2: "AVAILABLE"}
@@ -35,6 +36,11 @@ def listings(proxy: FaultyProxy) -> int:
 def reads(proxy: FaultyProxy) -> int:
     """Requests for objects' bytes."""
     return proxy.count("", "GET") - listings(proxy)
+
+
+def counted(port: int, series: str) -> float:
+    lines = ask(port, "GET", "/metrics").body.decode().splitlines()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{series} "))
 
 
 def test_versions_come_and_go_without_losing_a_request(models: RemoteModels, proxy: FaultyProxy) -> None:
@@ -79,12 +85,21 @@ def test_a_version_waits_for_its_ready_file(models: RemoteModels, proxy: FaultyP
 def test_a_restart_downloads_nothing_again(models: RemoteModels, proxy: FaultyProxy) -> None:
     models.put("m", 1)
     file = models.write(models.entry("m", endpoint=proxy.url))
-    with serving_file(file, *models.options, **keys()) as (_, client):
+    options = (*models.options, "--rest_port", str(port := free_port()))
+    with serving_file(file, *options, **keys()) as (_, client):
         until_answer(client, "m", 1)
+        downloaded = counted(port, 'ovms_storage_downloaded_bytes_total{store="s3"}')
+        assert downloaded == sum(path.stat().st_size for path in models.cache.glob("*/files/*")) > 0
+        assert counted(port, "ovms_model_cache_bytes") == downloaded
+        assert counted(port, 'ovms_model_cache_requests_total{result="miss"}') == 1
+        assert counted(port, 'ovms_repository_polls_total{store="s3",result="success"}') > 0
     assert reads(proxy) == 2
-    with serving_file(file, *models.options, **keys()) as (_, client):
+    with serving_file(file, *options, **keys()) as (_, client):
         until_answer(client, "m", 1)
         assert reads(proxy) == 2
+        assert counted(port, 'ovms_storage_downloaded_bytes_total{store="s3"}') == 0
+        assert counted(port, "ovms_model_cache_bytes") == downloaded
+        assert counted(port, 'ovms_model_cache_requests_total{result="hit"}') == 1
     broken = next(models.cache.glob("*/files/*.bin"))
     broken.write_bytes(broken.read_bytes()[:-1] + b"\x55")
     with serving_file(file, *models.options, **keys()) as (server, client):

@@ -194,7 +194,7 @@ def test_debug_logs_arguments_and_known_variables_without_secrets(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert " - ovms.cli - DEBUG - ie_serving_py arguments: {" in done.stderr
     assert "'model_name': 'm', 'model_path': 's3://***@bucket/m'" in done.stderr
-    assert " - ovms.cli - DEBUG - Environment variables: {" in done.stderr
+    assert " - ovms.cli - DEBUG - Configured environment variables: {" in done.stderr
     assert "'OVMS_PORT': '9003'" in done.stderr
     assert " - ovms.cli - DEBUG - Serialization function: _prepare_output_with_make_tensor_proto\n" in done.stderr
     assert "AWS_SECRET_ACCESS_KEY" not in done.stderr

@@ -185,7 +185,9 @@ private:
                 const std::vector<ov::PartialShape>& wanted, std::shared_ptr<CompiledShape>& out) mutable {
                 ++count;
                 return compile_shape(core, *read, options, config, wanted, out);
-            });
+            },
+            model.shape_hits_);
+        model.compiles_shapes_ = true;
         // The model's own shape, if it has one: proof that the model can be compiled, and likely to be asked for.
         if (std::all_of(shapes.begin(), shapes.end(), [](const ov::PartialShape& shape) { return shape.is_static(); }))
             model.shape_cache_->put(shapes, std::move(first));

@@ -51,6 +51,9 @@ public:
     uint32_t nireq() const { return nireq_; }
     // How often the model was compiled so far.
     uint32_t compilations() const { return compilations_.load(std::memory_order_relaxed); }
+    // Whether it is compiled apart for each shape, and how many requests found theirs compiled.
+    bool compiles_shapes() const { return compiles_shapes_; }
+    uint64_t shape_hits() const { return shape_hits_.load(std::memory_order_relaxed); }
     // OpenVINO's streams, that is how many inferences really run at once; 0 if the device does not say.
     uint32_t streams() const { return streams_; }
 
@@ -69,6 +72,7 @@ private:
     const uint64_t id_ = next_id();
     Signature signature_;
     std::atomic<uint32_t> compilations_{0};  // counted by what follows, which is gone before it
+    std::atomic<uint64_t> shape_hits_{0};        // likewise
     ov::CompiledModel compiled_;
     std::unique_ptr<DynamicGraph> dynamic_graph_;
     std::unique_ptr<ShapeCheck> shape_check_;
@@ -76,6 +80,7 @@ private:
     InferPool pool_;
     uint32_t nireq_ = 0;
     uint32_t streams_ = 0;
+    bool compiles_shapes_ = false;
     std::atomic<uint32_t> pins_{0};
     std::atomic<bool> awaited_{false};  // somebody waits for the last pin
     std::mutex mutex_;

@@ -45,6 +45,7 @@ Status ShapeCache::get(const std::vector<CheckedInput>& inputs, Deadline deadlin
         if (entry->key == key) {
             entries_.splice(entries_.begin(), entries_, entry);
             out = entries_.front().compiled;
+            hits_.store(hits_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
             return {};
         }
     if (const Status* const refused = refusal(key); refused != nullptr) return *refused;

@@ -2,6 +2,7 @@
 // was asked for.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -31,9 +32,10 @@ class ShapeCache {
 public:
     using Compile = std::function<Status(const std::vector<ov::PartialShape>&, std::shared_ptr<CompiledShape>&)>;
 
-    // most: how many shapes stay compiled, at least 1. most_waiting: how many requests may wait for a compilation.
-    ShapeCache(size_t most, size_t most_waiting, Compile compile)
-        : most_(most), most_waiting_(most_waiting), compile_(std::move(compile)) {}
+    // most: how many shapes stay compiled, at least 1. most_waiting: how many requests may wait for a compilation. hits:
+    // counts the requests that found their shape compiled.
+    ShapeCache(size_t most, size_t most_waiting, Compile compile, std::atomic<uint64_t>& hits)
+        : most_(most), most_waiting_(most_waiting), compile_(std::move(compile)), hits_(hits) {}
     ~ShapeCache();
 
     // The model for these shapes; waits until it is compiled, at most until deadline. RESOURCE_EXHAUSTED if too many
@@ -68,6 +70,7 @@ private:
     const size_t most_;
     const size_t most_waiting_;
     const Compile compile_;
+    std::atomic<uint64_t>& hits_;  // written under the lock
     // A lock on the hot path, held for a look-up among most_ entries.
     std::mutex mutex_;
     std::condition_variable changed_;

@@ -23,6 +23,7 @@ void Call::renew() {
     deadline_ = Deadline::max();
     ticks_ = {};
     run_ = {};
+    parent_ = {};
     step_ = Step::kUnpack;
 }
 

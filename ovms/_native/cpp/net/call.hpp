@@ -17,6 +17,7 @@
 #include "metrics.hpp"
 #include "packing.hpp"
 #include "scheduler.hpp"
+#include "spans.hpp"
 
 namespace ovms::net {
 
@@ -73,6 +74,7 @@ protected:
     std::string why_;  // it could not be unpacked
     CallTicks ticks_{};
     RunTicks run_{};
+    TraceParent parent_{};
     Answer computed_;
 
 private:

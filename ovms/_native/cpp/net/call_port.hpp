@@ -24,6 +24,7 @@ public:
     Scheduler& scheduler;
     ColdQueue& cold;
     Gate* gate = nullptr;  // null: everybody is let in
+    bool traced = false;   // sampled calls are recorded; set before the first connection
     std::atomic<size_t> cold_calls{0};  // that Python has, or will get
 
 private:

@@ -37,6 +37,7 @@ size_t FrontEnd::add_rest(const RestSettings& settings) {
 
 size_t FrontEnd::add(std::unique_ptr<CallPort> port, int max_connections) {
     port->gate = gate_.get();
+    port->traced = traced_;
     port->limit_connections(max_connections);
     ports_.push_back(std::move(port));
     return ports_.size() - 1;
@@ -142,6 +143,25 @@ std::vector<std::unique_ptr<Series>> FrontEnd::metrics() const {
     std::vector<std::unique_ptr<Series>> sums;
     for (const auto& loop : loops_) loop->metrics().add_to(sums);
     return sums;
+}
+
+void FrontEnd::trace(const SamplerSettings& sampler, size_t capacity) {
+    for (const auto& loop : loops_) loop->trace(sampler, capacity);
+    traced_ = true;
+}
+
+std::vector<Span> FrontEnd::take_spans() {
+    std::vector<Span> taken;
+    if (traced_)
+        for (const auto& loop : loops_) loop->spans()->take(taken);
+    return taken;
+}
+
+uint64_t FrontEnd::dropped_spans() const {
+    uint64_t sum = 0;
+    if (traced_)
+        for (const auto& loop : loops_) sum += loop->spans()->dropped();
+    return sum;
 }
 
 bool FrontEnd::stop() {

@@ -30,6 +30,12 @@ public:
 
     // Before the first port: who is let in at each of them.
     void guard(const GateSettings& settings) { gate_ = std::make_unique<Gate>(settings); }
+    // Before the first port: has calls recorded, of each I/O thread at most so many that nobody has taken yet.
+    void trace(const SamplerSettings& sampler, size_t capacity);
+    // The calls that were recorded since the last time. From any thread, one at a time.
+    std::vector<Span> take_spans();
+    // How many there was no room for.
+    uint64_t dropped_spans() const;
     // The keys that let in from now on. One caller at a time, on any thread.
     void set_keys(std::vector<ApiKey> keys);
 
@@ -63,6 +69,8 @@ public:
     int connections(size_t port) const { return ports_[port]->connections(); }
     // What a port has refused, by the numbers of Refused.
     uint64_t refusals(size_t port, size_t reason) const { return ports_[port]->refusals.of(reason); }
+    // How many connections of a port have failed for their TLS.
+    uint64_t tls_failures(size_t port) { return ports_.at(port)->tls_failures(); }
     // What was counted so far, each series once. From any thread.
     std::vector<std::unique_ptr<Series>> metrics() const;
     // How many calls of a model wait for a thread.
@@ -90,6 +98,7 @@ private:
     size_t next_loop_ = 0;
     bool started_ = false;
     bool stopped_ = false;
+    bool traced_ = false;
 };
 
 }  // namespace ovms::net

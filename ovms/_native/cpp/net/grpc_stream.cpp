@@ -77,6 +77,8 @@ void GrpcStream::on_header(std::string_view name, std::string_view value) {
         encoding_is_known_ = packing_ != Packing::kNone || value == "identity"sv;
     } else if (name == "grpc-accept-encoding"sv) {
         takes_gzip_ = value.find("gzip"sv) != std::string_view::npos;
+    } else if (port_.traced && name == "traceparent"sv) {
+        parent_.read(value);
     } else if (port_.gate != nullptr) {
         port_.gate->on_header(presented_, *connection_, name, value);
     }
@@ -175,10 +177,7 @@ void GrpcStream::on_predicted() {
         ticks_.infer = run_.began;
         ticks_.inferred = run_.ended;
         ticks_.done = 1;
-        if (port_.settings.metrics) {
-            ticks_.done = ticks_now();
-            connection_->loop().metrics().count_predict(Interface::kGrpc, model.get(), status_.number(), ticks_);
-        }
+        if (is_timed()) count("Predict"sv, model.get(), true, status_.number());
         model = {};
     }
     if (!status_.ok()) return finish(status_.number(), status_.message);
@@ -231,10 +230,9 @@ void GrpcStream::finish(int code, std::string_view text) {
     if (gone() || finished_) return;
     finished_ = true;
     code_ = code;
-    if (ticks_.done == 0 && port_.settings.metrics) {  // no prediction
-        ticks_.done = ticks_now();
+    if (ticks_.done == 0 && is_timed()) {  // no prediction
         const std::string_view method = route_ == Route::kCold ? std::string_view(path_).substr(path_.rfind('/') + 1) : "refused"sv;
-        connection_->loop().metrics().count_other(Interface::kGrpc, method, code, ticks_);
+        count(method, nullptr, false, code);
     }
     if (code != 0) text_ = grpc_message(text);
     if (messages_.empty()) {
@@ -250,6 +248,16 @@ void GrpcStream::finish(int code, std::string_view text) {
         submit_head();
         resume();
     }
+}
+
+void GrpcStream::count(std::string_view method, const Model* of, bool is_prediction, int code) {
+    ticks_.done = ticks_now();
+    IoLoop& loop = connection_->loop();
+    if (port_.settings.metrics) {
+        if (is_prediction) loop.metrics().count_predict(Interface::kGrpc, of, code, ticks_);
+        else loop.metrics().count_other(Interface::kGrpc, method, code, ticks_);
+    }
+    if (port_.traced) loop.spans()->record({method, of, code, 0}, ticks_, parent_);
 }
 
 void GrpcStream::submit_head() {

@@ -21,7 +21,7 @@ class GrpcStream final : public Http2Stream, public Call {
 public:
     GrpcStream(Http2Session& session, int32_t id, GrpcPort& port)
         : Http2Stream(session, id), Call(port.scheduler, port.settings.max_message), port_(port) {
-        ticks_.first = port.settings.metrics ? ticks_now() : 0;
+        ticks_.first = is_timed() ? ticks_now() : 0;
     }
 
     // False: the process holds too much for one call more.
@@ -56,6 +56,8 @@ private:
     void begin_message();
     bool answers_packed() const { return prefix_[0] == 1 && takes_gzip_; }
     void pass_to_python();
+    bool is_timed() const { return port_.settings.metrics || port_.traced; }
+    void count(std::string_view method, const Model* of, bool is_prediction, int code);
     bool is_let_in();
     void submit_head();
 

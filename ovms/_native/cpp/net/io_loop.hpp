@@ -16,6 +16,7 @@
 #include "../deadline.hpp"
 #include "keys.hpp"
 #include "metrics.hpp"
+#include "spans.hpp"
 
 namespace ovms::net {
 
@@ -50,6 +51,9 @@ public:
     void remove(Connection* connection) { connections_.erase(connection); }
     const std::unordered_set<Connection*>& connections() const { return connections_; }
     Metrics& metrics() { return metrics_; }
+    // Null unless calls are traced. Made before the thread starts.
+    Spans* spans() { return spans_.get(); }
+    void trace(const SamplerSettings& sampler, size_t capacity) { spans_ = std::make_unique<Spans>(sampler, capacity); }
     // The API keys in force; null: none is.
     const std::shared_ptr<const KeySet>& keys() const { return keys_; }
     void set_keys(std::shared_ptr<const KeySet> keys) { keys_ = std::move(keys); }
@@ -75,6 +79,7 @@ private:
     std::unique_ptr<uint8_t[]> plain_buffer_;
     std::unordered_set<Connection*> connections_;
     Metrics metrics_;
+    std::unique_ptr<Spans> spans_;
     std::shared_ptr<const KeySet> keys_;
     std::map<DeadlineKey, std::function<void()>> deadlines_;
     uint64_t deadlines_made_ = 0;

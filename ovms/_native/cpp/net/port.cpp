@@ -23,6 +23,7 @@ void Port::tls_failed(const std::string& peer, const std::string& why) {
     std::string text;
     {
         const std::lock_guard lock(mutex_);
+        ++all_failed_;
         const auto now = std::chrono::steady_clock::now();
         if (told_.time_since_epoch().count() != 0 && now - told_ < kTellAgain) {
             ++failed_;
@@ -34,6 +35,11 @@ void Port::tls_failed(const std::string& peer, const std::string& why) {
         failed_ = 0;
     }
     if (on_trouble) on_trouble(std::move(text));
+}
+
+uint64_t Port::tls_failures() {
+    const std::lock_guard lock(mutex_);
+    return all_failed_;
 }
 
 }  // namespace ovms::net

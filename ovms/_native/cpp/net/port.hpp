@@ -49,6 +49,7 @@ public:
 
     // A client could not be understood, or was not let in. Tells it to on_trouble, though not more often than it can be read.
     void tls_failed(const std::string& peer, const std::string& why);
+    uint64_t tls_failures();
     std::function<void(std::string)> on_trouble;  // set before the first connection; from any thread
 
     // Once true, new calls are refused.
@@ -73,6 +74,7 @@ private:
     std::mutex mutex_;  // of what follows: for new connections, not for calls
     std::shared_ptr<const TlsContext> tls_;
     uint64_t failed_ = 0;  // handshakes that were not told of
+    uint64_t all_failed_ = 0;
     std::chrono::steady_clock::time_point told_{};
 };
 

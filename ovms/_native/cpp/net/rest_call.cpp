@@ -95,6 +95,8 @@ void RestCall::on_header(std::string_view name, std::string_view value) {
         origin_ = value;
     } else if (port_.settings.cors && method_ == "OPTIONS"sv && same_name(name, "access-control-request-method"sv)) {
         is_preflight_ = true;
+    } else if (port_.traced && same_name(name, "traceparent"sv)) {
+        parent_.read(value);
     } else if (port_.gate != nullptr) {
         port_.gate->on_header(presented_, *connection_, name, value);
     }
@@ -277,15 +279,22 @@ void RestCall::finish() {
 
 void RestCall::count() {
     ticks_.done = ticks_now();
-    if (!port_.settings.metrics) return;
-    Metrics& metrics = connection_->loop().metrics();
+    const bool counted = port_.settings.metrics;
+    if (!counted && !port_.traced) return;
+    IoLoop& loop = connection_->loop();
+    CallEnd end{"Predict"sv, nullptr, code_, answer_.status};
     if (code_ >= 0) {
         ticks_.infer = run_.began;
         ticks_.inferred = run_.ended;
-        metrics.count_predict(Interface::kRest, model.shared().get(), code_, ticks_);
-    } else if (const std::string_view name = answer_.from_python ? page() : "refused"sv; !name.empty()) {
-        metrics.count_other(Interface::kRest, name, code_of(answer_.status), ticks_);
+        end.model = model.get();
+        if (counted) loop.metrics().count_predict(Interface::kRest, end.model, code_, ticks_);
+    } else {
+        end.method = answer_.from_python ? page() : "refused"sv;
+        end.code = code_of(answer_.status);
+        if (end.method.empty()) return;
+        if (counted) loop.metrics().count_other(Interface::kRest, end.method, end.code, ticks_);
     }
+    if (port_.traced) loop.spans()->record(end, ticks_, parent_);
 }
 
 // What Python was asked for, as counters name it; nothing for the page of counters itself.

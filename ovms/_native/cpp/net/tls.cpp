@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 #include <new>
 
 namespace ovms::net {
@@ -101,6 +102,15 @@ std::string tls_trouble(const TlsIdentity& identity) {
     std::string why;
     TlsContext::make(identity, {}, why);
     return why;
+}
+
+int64_t certificate_end(const std::string& certificates) {
+    const Bio bio = reader(certificates);
+    const Certificate own = next_certificate(bio.get());
+    ERR_clear_error();
+    std::tm end{};
+    if (own == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(own.get()), &end) != 1) return -1;
+    return static_cast<int64_t>(timegm(&end));
 }
 
 int TlsContext::choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* offered,

@@ -44,6 +44,9 @@ private:
 // What is wrong with an identity; empty: nothing is.
 std::string tls_trouble(const TlsIdentity& identity);
 
+// Until when the first certificate in PEM is valid, in seconds since the epoch; -1: there is none.
+int64_t certificate_end(const std::string& certificates);
+
 // One connection's, between the socket's bytes and the session's. Bytes of the socket are read from and written to memory
 // of the caller's, so nothing is copied but by the cipher. std::bad_alloc if there is no memory for it.
 class TlsChannel {
