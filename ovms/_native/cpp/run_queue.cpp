@@ -50,8 +50,12 @@ RunQueue::Outcome RunQueue::run(InferSlot& slot, Deadline deadline, const std::a
         if (state == State::kFailed) std::rethrow_exception(std::exchange(turn.error, nullptr));
         lock.unlock();
     }
+    // Whether the wait ends well or throws: other threads have read and written the slot, under the lock.
+    const struct Seen {
+        std::mutex& mutex;
+        ~Seen() { const std::lock_guard lock(mutex); }
+    } seen{mutex_};
     slot.request.wait();  // for the callback's end, too
-    const std::lock_guard seen(mutex_);  // what other threads have written into the slot
     return Outcome::kDone;
 }
 
