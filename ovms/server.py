@@ -24,7 +24,6 @@ from ovms.frontends.listening import check_endpoint
 from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.prediction import make_predict_json
 from ovms.frontends.tls import Tls
-from ovms.metrics import Page
 from ovms.model_set import ModelSet
 from ovms.monitoring import Monitoring
 from ovms.runtime.loader import Runtime

@@ -105,7 +105,7 @@ def test_methods(port: int, method: str, path: str) -> None:
         ("GET", "/index.html", 404, "nothing is at /index.html"),
         ("GET", "/status", 404, "nothing is at /status"),
         ("GET", "/status/none.js", 404, "nothing is at /status/none.js"),
-        ("GET", "/status/..%2Frest.js", 404, "nothing is at /status/..%2Frest.js"),
+        ("GET", "/status/..%5Crest.js", 404, "nothing is at /status/..%5Crest.js"),
         ("GET", "/v3/models", 404, "nothing is at /v3/models"),
         ("GET", "/v2/health/live/", 404, "nothing is at /v2/health/live/"),
         ("POST", "/v1/config/reload", 400, "there is no configuration file to read again"),
