@@ -297,7 +297,7 @@ void RestCall::count() {
     if (port_.traced) loop.spans()->record(end, ticks_, parent_);
 }
 
-// What Python was asked for, as counters name it; nothing for pages that tell of counters, or would for nobody else.
+// What Python was asked for, as counters name it; nothing for pages that only tell of counters: who watches would count.
 std::string_view RestCall::page() const {
     const std::string path = lowered(std::string_view(target_).substr(0, target_.find('?')));
     if (is_predict_) return "Predict"sv;
