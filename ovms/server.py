@@ -24,7 +24,6 @@ from ovms.frontends.listening import check_endpoint
 from ovms.frontends.native import NativeFrontEnd, native_available
 from ovms.frontends.prediction import make_predict_json
 from ovms.frontends.tls import Tls
-from ovms.metrics import Page
 from ovms.model_set import ModelSet
 from ovms.monitoring import Monitoring
 from ovms.runtime.loader import Runtime
@@ -78,6 +77,7 @@ class Server:
     def __init__(self, config: ServerConfig) -> None:
         """Build everything and take the port; ServingError if the configuration cannot work."""
         self._config = config
+        self._started = time.monotonic()
         self._keys = KeyFile(config.api_keys_file) if config.api_keys_file is not None else None
         self._gate = Gate(self._keys is not None, config.requests_per_second)
         if self._keys is not None:
@@ -216,7 +216,7 @@ class Server:
     def _make_rest(self, reload: ReloadConfig) -> RestFrontEnd:
         from ovms.frontends.wsgi import WsgiFrontEnd  # loads what only REST needs
 
-        calls = self._rest_calls(reload, None if self._monitor is not None else self._monitoring.page)
+        calls = self._rest_calls(reload, tells_metrics=self._monitor is None)
         if self._rest_engine == "native":
             native = self._native_front_end("--rest_engine")
             return native.add_rest(self._config.rest, calls, self._config.metrics, self._tls_of("rest"))
@@ -231,18 +231,29 @@ class Server:
             workers=MONITORING_WORKERS,
             max_connections=self._config.rest.max_connections,
         )
-        calls = self._rest_calls(ReloadConfig(self._models), self._monitoring.page)
+        calls = self._rest_calls(ReloadConfig(self._models))
         return WsgiFrontEnd(port, "cheroot", calls, self._gate, monitoring=True, tls=self._tls_of("metrics"))
 
     def _tls_of(self, port: TlsPort) -> Tls | None:
         tls = self._config.tls
         return self._tls if tls is not None and port in tls.ports else None
 
-    def _rest_calls(self, reload: ReloadConfig, metrics: Page | None) -> "RestCalls":
+    def _rest_calls(self, reload: ReloadConfig, tells_metrics: bool = True) -> "RestCalls":
+        from ovms.api.status_data import ServerFacts
         from ovms.frontends.wsgi import rest_calls
 
-        predict = make_predict_json(self._registry)
-        return rest_calls(predict, self._registry, self._models, reload, self._health.servicer, metrics)
+        engines = {"gRPC": self._grpc_engine} | ({"REST": self._rest_engine} if self._config.rest.port else {})
+        counts = [name for name, engine in engines.items() if engine == "native" and self._config.metrics]
+        facts = ServerFacts(
+            openvino=_native.openvino_version(),
+            grpc_port=lambda: self._front_ends["gRPC"].port if "gRPC" in self._front_ends else 0,
+            grpc_tls=self._tls_of("grpc") is not None,
+            uncounted=tuple(name for name in engines if name not in counts),
+            started=self._started,
+        )
+        predict, page = make_predict_json(self._registry), self._monitoring.page
+        health = self._health.servicer
+        return rest_calls(predict, self._registry, self._models, reload, health, page, facts, tells_metrics)
 
     def _native_front_end(self, option: str) -> NativeFrontEnd:
         """The one whose threads all native ports share; ``option`` is what asks for it."""

@@ -19,6 +19,8 @@ from ovms.api.rest_cors import cors_headers, is_preflight
 from ovms.api.rest_errors import Refusal, error_body, error_headers
 from ovms.api.rest_health import HealthPages
 from ovms.api.rest_models import ModelPages
+from ovms.api.status_data import StatusData
+from ovms.api.status_page import HEADERS, PAGE, StaticFiles, is_known
 from ovms.config import RestConfig
 from ovms.errors import Code, ServingError
 from ovms.metrics import CONTENT_TYPE
@@ -51,6 +53,8 @@ class RestCalls:
     health: HealthPages
     metrics: Callable[[], bytes] | None
     """None: the page is elsewhere."""
+    status: StatusData
+    """What the status page shows."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,13 @@ class _Rest:
         self._http_status = http_status
         self._stopping = stopping
         self._admit = admit
+        self._files = StaticFiles()
         self._limit = config.max_body_bytes
         self._timeout = config.timeout_seconds or None
-        metrics = _route("/metrics", GET=self._metrics, while_stopping=True, scope=Scope.METRICS)
+        counted = (
+            _route("/metrics", GET=self._metrics, while_stopping=True, scope=Scope.METRICS),
+            _route("/status/figures", GET=self._figures, scope=Scope.METRICS),
+        )
         routes = (
             _route(f"/v1{_MODEL}:predict", POST=self._predict),
             _route("/v2/health/live", GET=self._live, while_stopping=True, scope=Scope.OPEN),
@@ -118,11 +126,14 @@ class _Rest:
             _route(f"/v1{_MODEL}/metadata", GET=self._metadata),
             _route("/v1/models", GET=self._models),
             _route("/v1/config/reload", POST=self._reload, scope=Scope.ADMIN),
-            *([metrics] if calls.metrics else []),
+            *(counted if calls.metrics else ()),
             _route("/v1/config", GET=self._configured),
             _route(f"/v1{_MODEL}:(?P<verb>classify|regress)", POST=_not_offered),
             _route("/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]+))?/ready", GET=self._model_ready,
                    while_stopping=True, scope=Scope.OPEN),
+            _route("/", GET=self._page, scope=Scope.OPEN),
+            _route(r"/status/(?P<file>[^/]+\.(?:js|css))", GET=self._page, scope=Scope.OPEN),
+            _route("/status/models", GET=self._overview),
         )  # fmt: skip
         self._routes = tuple(route for route in routes if route.while_stopping or not monitoring)
 
@@ -137,7 +148,7 @@ class _Rest:
         if route is None or found is None:
             if path[:4].lower() == "/v1/":
                 raise Refusal("400 Bad Request", f"Malformed request: {req.method} {path}")
-            raise Refusal(_UNMATCHED, f"nothing is at {path}")
+            raise _nothing_at(path)
         answer = route.answers.get(req.method)
         if answer is None:
             answer = self._other_method(route, req.method)
@@ -230,6 +241,25 @@ class _Rest:
         response.data = self._calls.metrics()
         response.content_type = CONTENT_TYPE
 
+    def _page(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
+        file = self._files.get(found.get("file") or PAGE)
+        if file is None:
+            raise _nothing_at(_raw_path(request.env))
+        response.set_headers({**HEADERS, "ETag": file.etag})
+        if is_known(file.etag, request.env.get("HTTP_IF_NONE_MATCH")):
+            response.status = "304 Not Modified"
+            return
+        response.data = file.content
+        response.content_type = file.content_type
+
+    def _overview(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
+        response.data = self._calls.status.models(figures=self._calls.metrics is not None)
+        response.cache_control = ["no-store"]
+
+    def _figures(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
+        response.data = self._calls.status.figures()
+        response.cache_control = ["no-store"]
+
     def _live(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
         response.status, response.data = self._calls.health.live()
 
@@ -243,6 +273,10 @@ class _Rest:
 
 def _route(path: str, *, while_stopping: bool = False, scope: Scope = Scope.PREDICT, **answers: Answer) -> _Route:
     return _Route(re.compile(path, re.IGNORECASE | re.ASCII), answers, while_stopping, scope)
+
+
+def _nothing_at(path: str) -> Refusal:
+    return Refusal(_UNMATCHED, f"nothing is at {path}")
 
 
 def _raw_path(environ: Mapping[str, Any]) -> str:

@@ -37,7 +37,10 @@ DATA_TYPES: Final = {
 
 
 class TensorSpec(Protocol):
-    """One named input or output of a model; shape has -1 for a dynamic dimension, None stands for any rank."""
+    """One named input or output of a model; shape has -1 for a dynamic dimension, None stands for any rank.
+
+    example: of an input, sizes that are likely to work, -1 where nothing hints at one.
+    """
 
     @property
     def name(self) -> str: ...
@@ -47,6 +50,8 @@ class TensorSpec(Protocol):
     def tf_dtype(self) -> int: ...
     @property
     def shape(self) -> tuple[int, ...] | None: ...
+    @property
+    def example(self) -> tuple[int, ...]: ...
 
 
 class DescribedModel(Protocol):

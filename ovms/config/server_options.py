@@ -75,7 +75,7 @@ GRPC_OPTIONS: Final = (
 )  # fmt: skip
 
 REST_OPTIONS: Final = (
-    Option("rest_port", rest_port, "REST port; 0: no REST", "PORT", RestConfig.port),
+    Option("rest_port", rest_port, "REST port, with the status page at /; 0: no REST", "PORT", RestConfig.port),
     Option(
         "rest_bind_address", text,
         "addresses to listen on, with commas between; :: is every IPv4 and IPv6 address", "ADDRESS",

@@ -3,15 +3,15 @@
 import logging
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from ovms.access.gate import Gate
 from ovms.access.refusals import Refusals
 from ovms.api.rest import PredictJson, RestCalls, make_rest_app
-from ovms.api.rest_config import ConfigPages, Configured, ReloadCall
+from ovms.api.rest_config import ConfigPages, ReloadCall
 from ovms.api.rest_health import HealthPages
 from ovms.api.rest_models import ModelPages
+from ovms.api.status_data import Observed, ServerFacts, StatusData
 from ovms.api.tfs import Models
 from ovms.config import RestConfig, RestEngine
 from ovms.errors import Code, ServingError
@@ -19,6 +19,7 @@ from ovms.frontends.admission import admit_wsgi
 from ovms.frontends.sockets import listen
 from ovms.frontends.status import HTTP_STATUS
 from ovms.frontends.tls import Tls
+from ovms.metrics import Page
 
 INTERFACES: Final = {"rest": "REST", "metrics": "metrics"}
 """What the log and the metrics call a port, by what its options begin with."""
@@ -44,18 +45,21 @@ class WsgiServer(Protocol):
 def rest_calls(
     predict: PredictJson,
     registry: Models,
-    configured: Configured,
+    configured: Observed,
     reload: ReloadCall,
     health_servicer: Any,
-    metrics: Callable[[], bytes] | None,
+    metrics: Page,
+    facts: ServerFacts,
+    tells_metrics: bool = True,
 ) -> RestCalls:
-    """What the application calls, of the parts of a server."""
+    """What the application calls, of the parts of a server. ``tells_metrics``: the page of metrics is on this port."""
     return RestCalls(
         predict,
         ModelPages(registry, configured, lambda: [model.name for model in configured.models()]),
         ConfigPages(configured, reload),
         HealthPages(health_servicer, configured),
-        metrics,
+        metrics if tells_metrics else None,
+        StatusData(registry, configured, metrics.snapshot, facts),
     )
 
 

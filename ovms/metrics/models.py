@@ -25,6 +25,11 @@ class ModelGauges:
     shape_hits: int | None = None
     """How many requests found their shape compiled; None: it is not compiled apart for each shape."""
 
+    @property
+    def active(self) -> int:
+        """Infer requests that are in use, at most."""
+        return min(self.nireq, self.in_use - self.waiting)
+
 
 def model_lines(models: Sequence[ModelGauges]) -> Iterator[str]:
     """Infer requests and their use, compiled shapes."""
@@ -34,7 +39,7 @@ def model_lines(models: Sequence[ModelGauges]) -> Iterator[str]:
         (
             "ovms_infer_req_active",
             "Infer requests that are in use, at most.",
-            lambda one: min(one.nireq, one.in_use - one.waiting),
+            lambda one: one.active,
         ),
         ("ovms_current_requests", "Predictions under way.", lambda one: one.in_use),
         ("ovms_waiting_requests", "Predictions that wait for a thread.", lambda one: one.waiting),

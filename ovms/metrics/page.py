@@ -44,12 +44,12 @@ class Page:
 
     def __init__(self, snapshot: Callable[[], Snapshot], *more: Callable[[], Iterator[str]]) -> None:
         """``snapshot`` collects the numbers when the page is asked for; ``more`` give lines of their own."""
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._more = more
 
     def __call__(self) -> bytes:
         """All numbers as they are now."""
-        lines = list(_lines(self._snapshot()))
+        lines = list(_lines(self.snapshot()))
         for more in self._more:
             lines.extend(more())
         return ("\n".join(lines) + "\n").encode()

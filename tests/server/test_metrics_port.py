@@ -39,12 +39,16 @@ def test_it_has_metrics_and_health_and_nothing_else(ports: tuple[Server, int, in
         assert ask(metrics, "GET", path).status == 200, path
     for method, path in (("GET", "/v1/models/add"), ("POST", "/v1/models/add:predict"), ("POST", "/v1/config/reload")):
         assert ask(metrics, method, path, b"").status in (400, 404), path
+    for path in ("/", "/status/app.js", "/status/models", "/status/figures"):
+        assert ask(metrics, "GET", path).status == 404, path
     assert ask(metrics, "POST", "/metrics", b"").status == 405
 
 
 def test_rest_has_all_the_rest(ports: tuple[Server, int, int]) -> None:
     _, _, rest = ports
-    assert ask(rest, "GET", "/metrics").status == 404
+    for path in ("/metrics", "/status/figures"):
+        assert ask(rest, "GET", path).status == 404
+    assert ask(rest, "GET", "/status/models").json["figures"] is False
     assert ask(rest, "GET", "/v2/health/ready").status == 200
     assert ask(rest, "GET", "/v1/models/add").status == 200
 

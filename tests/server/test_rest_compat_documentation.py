@@ -188,7 +188,7 @@ REFUSALS: dict[str, tuple[str, str | None, int, str]] = {
     "a classification": ("/v1/models/half_plus_two:classify", '{"examples": [{"x": 1.0}]}', 501, ""),
     "no such method": ("/v1/models/half_plus_two:explain", "{}", 400, "Malformed request: POST /v1/models/"),
     "no such path": ("/v1/modules", None, 400, "Malformed request: GET /v1/modules"),
-    "not of the API": ("/", None, 404, ""),
+    "not of the API": ("/index", None, 404, ""),
 }
 
 

@@ -106,6 +106,10 @@ def test_pages(served: tuple[Server, int]) -> None:
         assert (status, content) == (plain.status, plain.body)
         status, headers, content = curl(port, path, "-I")
         assert (status, headers["content-length"], content) == (200, str(len(plain.body)), b"")
+    _, headers, content = curl(port, "/")
+    assert content.startswith(b"<!doctype html>")
+    status, headers, content = curl(port, "/", "-H", f"If-None-Match: {headers['etag']}")
+    assert (status, content, "content-length" in headers) == (304, b"", False)
 
 
 @with_h2load

@@ -19,7 +19,7 @@ PREDICT = "/v1/models/m:predict"
 def client(predict: Callable[..., bytes], rest: RestConfig | None = None, stopping: bool = False) -> testing.TestClient:
     """A client of an application whose predictions are these; nothing else of it is called."""
     nothing: Any = None
-    calls = RestCalls(predict, nothing, nothing, nothing, nothing)
+    calls = RestCalls(predict, nothing, nothing, nothing, nothing, nothing)
     return testing.TestClient(make_rest_app(calls, rest or RestConfig(), HTTP_STATUS, lambda: stopping))
 
 

@@ -135,7 +135,8 @@ void Http1Session::respond(RestAnswer& answer) {
         if (!answer.accept_encoding.empty()) add("Accept-Encoding: "sv, answer.accept_encoding);
         if (answer.retry) add("Retry-After: 1"sv, {});
     }
-    add("Content-Length: "sv, is_head_ && !answer.told_length.empty() ? answer.told_length : number(answer.content.size(), digits));
+    if (is_head_ && !answer.told_length.empty()) add("Content-Length: "sv, answer.told_length);
+    else if (answer.status != kNotModified) add("Content-Length: "sv, number(answer.content.size(), digits));
     if (closing_) add("Connection: close"sv, {});
     else if (!head.is_1_1) add("Connection: keep-alive"sv, {});
     add({}, {});

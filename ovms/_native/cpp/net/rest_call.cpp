@@ -297,11 +297,12 @@ void RestCall::count() {
     if (port_.traced) loop.spans()->record(end, ticks_, parent_);
 }
 
-// What Python was asked for, as counters name it; nothing for the page of counters itself.
+// What Python was asked for, as counters name it; nothing for pages that only tell of counters: who watches would count.
 std::string_view RestCall::page() const {
     const std::string path = lowered(std::string_view(target_).substr(0, target_.find('?')));
     if (is_predict_) return "Predict"sv;
     if (path == "/metrics"sv) return {};
+    if (answer_.status < 400 && (path == "/"sv || path.starts_with("/status/"sv))) return {};
     if (path == "/v1/config/reload"sv) return "HandleReloadConfigRequest"sv;
     if (path == "/v1/config"sv) return "ConfigStatus"sv;
     if (path == "/v2/health/live"sv) return "ServerLive"sv;

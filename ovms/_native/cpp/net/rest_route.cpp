@@ -52,6 +52,16 @@ bool decode(std::string_view text, std::string& room, std::string_view& out) {
     return is_utf8(out);
 }
 
+bool ends_with(std::string_view text, std::string_view lower_case) {
+    return text.size() > lower_case.size() && same_name(text.substr(text.size() - lower_case.size()), lower_case);
+}
+
+// The status page, and what it is made of; its data is none of that.
+bool is_status_page(std::string_view path) {
+    if (path == "/"sv) return true;
+    return take(path, "/status/"sv) && path.find('/') == path.npos && (ends_with(path, ".js"sv) || ends_with(path, ".css"sv));
+}
+
 bool parse_version(std::string_view digits, int64_t& out) {
     if (digits.size() > kMostDigits) return false;
     out = 0;
@@ -94,13 +104,11 @@ bool find_predict_route(std::string_view target, PredictRoute& out) {
 Scope scope_of(std::string_view target) {
     const std::string_view path = target.substr(0, target.find('?'));
     if (same_name(path, "/v1/config/reload"sv)) return Scope::kAdmin;
-    if (same_name(path, "/metrics"sv)) return Scope::kMetrics;
+    if (same_name(path, "/metrics"sv) || same_name(path, "/status/figures"sv)) return Scope::kMetrics;
     if (same_name(path, "/v2/health/live"sv) || same_name(path, "/v2/health/ready"sv)) return Scope::kOpen;
-    constexpr auto kReady = "/ready"sv;
+    if (is_status_page(path)) return Scope::kOpen;
     std::string_view rest = path;
-    const bool is_ready = take(rest, "/v2/models/"sv) && rest.size() > kReady.size() &&
-                          same_name(rest.substr(rest.size() - kReady.size()), kReady);
-    return is_ready ? Scope::kOpen : Scope::kPredict;
+    return take(rest, "/v2/models/"sv) && ends_with(rest, "/ready"sv) ? Scope::kOpen : Scope::kPredict;
 }
 
 }  // namespace ovms::net

@@ -20,7 +20,7 @@ struct PredictRoute {
 // False: the target is no prediction's. target has to stay as long as the route is used.
 bool find_predict_route(std::string_view target, PredictRoute& out);
 
-// What a key has to allow for a request of this target. The pages of health need none.
+// What a key has to allow for a request of this target. The pages of health and the status page, which holds no data, need none.
 Scope scope_of(std::string_view target);
 
 }  // namespace ovms::net

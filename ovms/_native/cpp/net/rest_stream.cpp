@@ -84,9 +84,8 @@ void RestStream::respond(RestAnswer& answer) {
         if (!answer.accept_encoding.empty()) fields.push_back({"accept-encoding"sv, answer.accept_encoding});
         if (answer.retry) fields.push_back({"retry-after"sv, "1"sv});
     }
-    std::string_view told = number(answer.content.size(), length, sizeof length);
-    if (is_head && !answer.told_length.empty()) told = answer.told_length;
-    fields.push_back({"content-length"sv, told});
+    if (is_head && !answer.told_length.empty()) fields.push_back({"content-length"sv, answer.told_length});
+    else if (answer.status != kNotModified) fields.push_back({"content-length"sv, number(answer.content.size(), length, sizeof length)});
     content_ = std::move(answer.content);
     const bool empty = is_head || content_.size() == 0;
     if (!empty) {

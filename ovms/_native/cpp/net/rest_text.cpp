@@ -98,6 +98,7 @@ std::string_view reason_of(int status) {
         case 200: return "OK"sv;
         case 201: return "Created"sv;
         case 204: return "No Content"sv;
+        case 304: return "Not Modified"sv;
         case 400: return "Bad Request"sv;
         case 401: return "Unauthorized"sv;
         case 403: return "Forbidden"sv;

@@ -18,6 +18,9 @@ int code_of(int status);
 
 std::string_view reason_of(int status);
 
+// It has no content; a length of it would be that of a 200's (RFC 9110, section 8.6).
+constexpr int kNotModified = 304;
+
 // {"error": "<message>"} in ASCII.
 std::string error_body(std::string_view message);
 
