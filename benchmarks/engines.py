@@ -61,6 +61,7 @@ KEY = secrets.token_urlsafe(24)
 KEYS = 100
 
 NATIVE_GRPC = ("--grpc_engine", "native", "--io_threads", "1")
+NATIVE_HTTP2 = f"{NATIVE}, HTTP/2"
 NATIVE_REST = ("--rest_engine", "native", "--io_threads", "1")
 
 HEADER = ("load", "server", "requests/s", "ratio", "p50", "CPU s per 1,000 requests", "ratio", "in kernel")
@@ -263,18 +264,24 @@ def _rest(root: Path, measured: Measured, pace: Pace, quick: bool) -> Table:
     servers: dict[str, RestServer] = {}
     if not lacks(*NATIVE_REST):
         servers[NATIVE] = RestServer(OURS, serving, *NATIVE_REST)
+        servers[NATIVE_HTTP2] = RestServer(OURS, serving, *NATIVE_REST)
     servers[targets.CHEROOT] = RestServer(OURS, serving, "--rest_engine", "cheroot")
     servers["straightforward"] = RestServer(STRAIGHTFORWARD_REST, serving)
     body = json.dumps({"instances": array.tolist()}).encode()
-    client = H2Load.rest(body)
-    contestants = {name: Contestant(server, body, array + 1, client) for name, server in servers.items()}
+    contestants = {
+        name: Contestant(server, body, array + 1, H2Load.rest(body, http2=name == NATIVE_HTTP2))
+        for name, server in servers.items()
+    }
     rows = []
     with running(contestants):
         for shape in (UNLOADED, CONNECTIONS) if quick else (UNLOADED, CONNECTIONS, Shape(256, 1)):
             results = closed(contestants, shape, pace, shape == CONNECTIONS)
             measured.rest[shape] = results
             rows += [_row(shape, name, results, targets.CHEROOT) for name in results]
-    note = f"Ten numbers each way as JSON over HTTP/1.1, {len(body)} bytes of request. Ratios: to ovms with cheroot."
+    note = (
+        f"Ten numbers each way as JSON, {len(body)} bytes of request, over HTTP/1.1 where not said otherwise. Ratios: "
+        "to ovms with cheroot."
+    )
     return Table("REST, ten numbers", note, HEADER, rows)
 
 

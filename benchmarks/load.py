@@ -69,9 +69,9 @@ class H2Load:
         return cls(body, "-w", window, "-W", window, *(word for header in sent for word in ("-H", header)))
 
     @classmethod
-    def rest(cls, body: bytes) -> "H2Load":
-        """POST requests of JSON over HTTP/1.1."""
-        return cls(body, "--h1", "-H", "content-type: application/json")
+    def rest(cls, body: bytes, http2: bool = False) -> "H2Load":
+        """POST requests of JSON over HTTP/1.1, or HTTP/2."""
+        return cls(body, *(() if http2 else ("--h1",)), "-H", "content-type: application/json")
 
     def run(self, url: str, shape: Shape, calls: int, each: bool = False) -> Load:
         """So many calls, the next when one is done; RuntimeError unless each was answered with 200."""
