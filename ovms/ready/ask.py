@@ -2,6 +2,7 @@
 
 import http.client
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ovms.config.settings import Settings
@@ -37,19 +38,22 @@ class Place:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def place_of(settings: Settings) -> Place:
+def place_of(settings: Settings, folder: Path = Path()) -> Place:
     """Where a server with these options tells whether it is ready: by REST rather than by gRPC, without TLS rather than
-    with it. ServingError if nobody can know.
+    with it. ServingError if nobody can know. Paths of files count from ``folder``.
     """
     places = [
-        Place("http", _host(settings[f"{name}_bind_address"]), settings[f"{name}_port"], _tls_of(name, settings))
+        Place(
+            "http", _host(settings[f"{name}_bind_address"]), settings[f"{name}_port"], _tls_of(name, settings, folder)
+        )
         for name in ("metrics", "rest")
         if settings[f"{name}_port"] > 0
     ]
     if settings["port"]:
-        places.append(Place("grpc", _host(settings["grpc_bind_address"]), settings["port"], _tls_of("grpc", settings)))
+        tls = _tls_of("grpc", settings, folder)
+        places.append(Place("grpc", _host(settings["grpc_bind_address"]), settings["port"], tls))
     if settings["grpc_socket_path"]:
-        places.append(Place("unix", settings["grpc_socket_path"]))
+        places.append(Place("unix", str(folder / settings["grpc_socket_path"])))
     if not places:
         raise ServingError(Code.FAILED_PRECONDITION, "the server has taken any free port, so nobody knows where to ask")
     return min(places, key=lambda place: place.tls is not None)
@@ -69,11 +73,12 @@ def _host(addresses: str) -> str:
     return _EVERY.get(first, first)
 
 
-def _tls_of(port: str, settings: Settings) -> OwnTls | None:
+def _tls_of(port: str, settings: Settings, folder: Path) -> OwnTls | None:
     certificate = settings["tls_cert_file"]
     if not certificate or port not in settings["tls_ports"]:
         return None
-    return OwnTls(certificate, settings["tls_key_file"] or certificate, bool(settings["tls_client_ca_file"]))
+    key = settings["tls_key_file"] or certificate
+    return OwnTls(str(folder / certificate), str(folder / key), bool(settings["tls_client_ca_file"]))
 
 
 def _ask_rest(place: Place) -> None:

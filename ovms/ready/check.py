@@ -34,7 +34,7 @@ def check_ready(settings: Settings, environment: Mapping[str, str]) -> str:
 def _place(settings: Settings, environment: Mapping[str, str]) -> Place:
     if any(settings.place(option.name) == option.flag for option in PLACE_OPTIONS):
         return place_of(settings)
-    places = {place_of(server): None for server in running_servers(environment=environment)}
+    places = {place_of(*server): None for server in running_servers(environment=environment)}
     if len(places) > 1:
         listed = ", ".join(str(place) for place in places)
         raise ServingError(

@@ -15,8 +15,9 @@ SERVING: Final = ("model", "config")
 _OPTIONS_WITH_VALUE: Final = ("-X", "-W")  # of the Python interpreter
 
 
-def running_servers(processes: Path = PROCESSES, *, environment: Mapping[str, str]) -> Iterator[Settings]:
-    """The options of each server among the processes that this one sees, the oldest first.
+def running_servers(processes: Path = PROCESSES, *, environment: Mapping[str, str]) -> Iterator[tuple[Settings, Path]]:
+    """The options of each server among the processes that this one sees, and the folder from which its paths count, the
+    oldest first.
 
     ``environment`` is taken for that of a server whose own may not be read, as that of another user.
     """
@@ -27,7 +28,7 @@ def running_servers(processes: Path = PROCESSES, *, environment: Mapping[str, st
         variables = dict(word.split("=", 1) for word in _words(processes / str(number) / "environ") if "=" in word)
         settings = _settings(arguments, variables or environment)
         if settings is not None:
-            yield settings
+            yield settings, processes / str(number) / "cwd"
 
 
 def server_arguments(command: Sequence[str]) -> list[str] | None:

@@ -29,7 +29,7 @@ def process(folder: Path, number: int, *command: str, **environment: str) -> Non
 
 
 def places(folder: Path, **environment: str) -> list[str]:
-    return [str(place_of(server)) for server in running_servers(folder, environment=environment)]
+    return [str(place_of(*server)) for server in running_servers(folder, environment=environment)]
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,13 @@ def test_which_server_is_not_guessed(
         check.check_ready(settings(), {})
     assert caught.value.message.startswith(said)
     assert (caught.value.code is Code.UNAVAILABLE) == (not commands)
+
+
+def test_paths_count_from_where_the_server_was_started(tmp_path: Path) -> None:
+    process(tmp_path, 1, PYTHON, "/bin/ovms", "config", "--config_path", "c", "--port=1", "--tls_cert_file=a.pem")
+    process(tmp_path, 2, PYTHON, "/bin/ovms", "config", "--config_path", "c", "--port=0", "--grpc_socket_path=s")
+    process(tmp_path, 3, PYTHON, "/bin/ovms", "config", "--config_path", "c", "--port=0", "--grpc_socket_path=/s")
+    first, second, third = (place_of(*server) for server in running_servers(tmp_path, environment={}))
+    assert first.tls is not None
+    assert first.tls.cert_file == first.tls.key_file == str(tmp_path / "1" / "cwd" / "a.pem")
+    assert [str(second), str(third)] == [f"unix:{tmp_path}/2/cwd/s", "unix:/s"]
