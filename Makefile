@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := $(BIN)/python setup.py -q build_ext --inplace
 NATIVE := setup.py $(wildcard ovms/_native/*.p* ovms/_native/cpp/*.*pp ovms/_native/cpp/net/*.*pp)
 FUZZ_SECONDS ?= 60
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= $(shell n=$$(nproc); echo $$((n > 2 ? 2 * n : 4)))
 # Docker if its daemon answers, else Podman, whose own format has no health check.
 DOCKER ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 DOCKER_FLAGS ?=
