@@ -91,15 +91,19 @@ class BoundedSocket(socket.socket):
 class BoundedTls(ssl.SSLSocket):
     """The same with TLS. The handshake comes before: it has the time limit of the socket."""
 
-    bounds: Bounds
+    bounds: Bounds | None = None
+    """None while it is made: ``ssl`` reads then from a connection that has been cut already."""
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         """See the base."""
-        began = self.bounds.begin(self)
-        return self.bounds.end(began, super().recv_into(buffer, nbytes, flags))
+        bounds = self._set()
+        began = bounds.begin(self)
+        return bounds.end(began, super().recv_into(buffer, nbytes, flags))
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """See the base."""
+        if self.bounds is None:
+            return super().recv(buflen, flags)
         began = self.bounds.begin(self)
         data = super().recv(buflen, flags)
         self.bounds.end(began, len(data))
@@ -107,5 +111,9 @@ class BoundedTls(ssl.SSLSocket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """See the base."""
-        self.bounds.begin(self)
+        self._set().begin(self)
         super().sendall(data, flags)
+
+    def _set(self) -> Bounds:
+        assert self.bounds is not None
+        return self.bounds

@@ -1,5 +1,6 @@
 """Connections for HTTP whose waits are bounded: to a server itself, or to the proxy that is in the way."""
 
+import errno
 import http.client
 import os
 import ssl
@@ -89,12 +90,17 @@ class Dialer:
 
     def _over_tls(self, plain: BoundedSocket, host: str, bounds: Bounds) -> BoundedTls:
         try:
+            context = self._context()
             plain.settimeout(bounds.within(self._connect_timeout))  # of all of the handshake
-            secured = self._context().wrap_socket(plain, server_hostname=host)
+            _refuse_cut(plain)
+            secured = context.wrap_socket(plain, server_hostname=host)
         except BaseException:
             plain.close()
             raise
         assert isinstance(secured, BoundedTls)
+        if secured.version() is None:
+            secured.close()
+            raise _cut()
         secured.bounds = bounds
         return secured
 
@@ -132,6 +138,18 @@ class Dialer:
                 self._tls = ssl.create_default_context(**folder)
                 self._tls.sslsocket_class = BoundedTls
             return self._tls
+
+
+def _refuse_cut(plain: BoundedSocket) -> None:
+    """ConnectionResetError for a connection that has been cut: ``ssl`` would leave the handshake out."""
+    try:
+        plain.getpeername()
+    except OSError:
+        raise _cut() from None
+
+
+def _cut() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 def _tls_in_tls(outer: BoundedTls, context: ssl.SSLContext, host: str) -> Any:

@@ -1,6 +1,7 @@
 """Servers that say little, slowly, or too much, at each place of an answer; and the ways through proxies."""
 
 import http.client
+import select
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from servers import BUCKET, GcsServer
 from ovms.errors import Code, ServingError
 from ovms.storage import bounded_socket, dialing, http_get
 from ovms.storage.dialing import Address, connect_any, resolve
+from ovms.storage.http_connection import Dialer
 from ovms.storage.http_get import HttpGet
 from ovms.storage.proxies import Proxy, proxy_for
 from ovms.storage.store_errors import OversizedError, ProxyError, network_error
@@ -307,3 +309,18 @@ def test_a_password_in_a_url_is_not_sent() -> None:
 def test_what_is_no_http() -> None:
     with saying(b"SSH-2.0-x\r\n") as server, pytest.raises(http.client.BadStatusLine):
         fetch(f"http://{server}/x")
+
+
+def test_a_connection_that_is_cut_before_its_handshake() -> None:
+    """As by a balancer that has no server left. That is one to try again, and nothing is sent without TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        plain = connect_any(resolve(host, port, PATIENCE), PATIENCE)
+        client, _ = listener.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+        bounds = bounded_socket.Bounds(PATIENCE)
+        plain.bounds = bounds
+        assert select.select([plain], [], [], PATIENCE)[0]
+        with pytest.raises(ConnectionResetError):
+            Dialer(PATIENCE, None)._over_tls(plain, host, bounds)
