@@ -3,8 +3,10 @@
 import errno
 import http.client
 import os
+import select
 import ssl
 import threading
+import time
 from typing import Any, Final
 
 from ovms.storage.bounded_socket import BoundedSocket, BoundedTls, Bounds
@@ -14,6 +16,9 @@ from ovms.storage.store_errors import ProxyError
 
 RESOLVE_SECONDS: Final = 20.0
 """For a name. Longer than for a connection, as a resolver may ask a second server after 5 s."""
+
+IDLE_SECONDS: Final = 60.0
+"""A connection is used again within that time. Routers that forget sooner are rare; those that do tell nobody."""
 
 _LARGEST_CONNECTED: Final = 64 << 10
 """Bytes of what a proxy says of a connection it has made, or of why it has not."""
@@ -35,6 +40,29 @@ class Connection(http.client.HTTPConnection):
 
         self.outermost: BoundedSocket | BoundedTls
         """What bytes come from, below whatever TLS there is inside."""
+
+        self._idle_since = 0.0
+
+    def rest(self) -> None:
+        """Say that it idles from now on."""
+        self._idle_since = time.monotonic()
+
+    @property
+    def too_old(self) -> bool:
+        """Whether it has idled for so long that somebody in between may have forgotten it."""
+        return time.monotonic() - self._idle_since >= IDLE_SECONDS
+
+    @property
+    def usable(self) -> bool:
+        """Whether an answer that comes on it, after it has idled, is that to the next request.
+
+        What comes before says that the server has closed it, or why it is about to, as S3 does (RequestTimeout).
+        """
+        if self.too_old:
+            return False
+        poll = select.poll()
+        poll.register(self.outermost, select.POLLIN)
+        return not poll.poll(0)
 
     def bound(self, bounds: Bounds) -> None:
         """Have these bounds hold from now on."""

@@ -5,6 +5,7 @@ answer nor its size.
 """
 
 import http.client
+import io
 import ssl
 import threading
 import weakref
@@ -80,13 +81,12 @@ class OpenAnswer:
 
     def whole(self, most: int) -> bytes:
         """All of the body; OversizedError if it is larger than that."""
-        pieces, size = [], 0
+        body = io.BytesIO()  # pieces may be of a byte each: a list of them takes many times their size
         while piece := self.read():
-            pieces.append(piece)
-            size += len(piece)
-            if size > most:
+            body.write(piece)
+            if body.tell() > most:
                 raise OversizedError(f"an answer of more than {most >> 20} MiB")
-        return b"".join(pieces)
+        return body.getvalue()
 
     def close(self) -> None:
         """Keep the connection for another request, or close it if not all of the answer was read."""
@@ -183,17 +183,27 @@ class HttpGet:
             raise
 
     def _take(self, server: tuple[str, str]) -> Connection | None:
-        with self._guard:
-            idle = self._idle.get(server)
-            return idle.pop() if idle else None
+        """The one that was used last, if it still is of use."""
+        while True:
+            with self._guard:
+                idle = self._idle.get(server)
+                if not idle:
+                    return None
+                connection = idle.pop()
+            if connection.usable:
+                return connection
+            connection.close()
 
     def _keep(self, server: tuple[str, str], connection: Connection) -> None:
+        connection.rest()
+        closed = []
         with self._guard:
             idle = self._idle.setdefault(server, [])
-            if len(idle) < MOST_IDLE:
-                idle.append(connection)
-                return
-        connection.close()
+            while idle and (len(idle) >= MOST_IDLE or idle[0].too_old):  # the first is the one that idles for longest
+                closed.append(idle.pop(0))
+            idle.append(connection)
+        for other in closed:
+            other.close()
 
     def _drop(self, server: tuple[str, str]) -> None:
         with self._guard:
@@ -203,6 +213,6 @@ class HttpGet:
 
 
 def _close_all(idle: Mapping[tuple[str, str], list[Connection]]) -> None:
-    for connections in idle.values():
-        for connection in connections:
+    for connections in list(idle.values()):  # at the end of the process there may be threads that still use it
+        for connection in list(connections):
             connection.close()

@@ -5,7 +5,9 @@ import select
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import cycle
 from typing import Final
@@ -15,9 +17,9 @@ from faulty_proxy import Fault, FaultyProxy
 from servers import BUCKET, GcsServer
 
 from ovms.errors import Code, ServingError
-from ovms.storage import bounded_socket, dialing, http_get
+from ovms.storage import bounded_socket, dialing, http_connection, http_get
 from ovms.storage.dialing import Address, connect_any, resolve
-from ovms.storage.http_connection import Dialer
+from ovms.storage.http_connection import Connection, Dialer
 from ovms.storage.http_get import HttpGet
 from ovms.storage.proxies import Proxy, proxy_for
 from ovms.storage.store_errors import OversizedError, ProxyError, network_error
@@ -324,3 +326,64 @@ def test_a_connection_that_is_cut_before_its_handshake() -> None:
         assert select.select([plain], [], [], PATIENCE)[0]
         with pytest.raises(ConnectionResetError):
             Dialer(PATIENCE, None)._over_tls(plain, host, bounds)
+
+
+def idling(get: HttpGet, server: str) -> list[Connection]:
+    return list(get._idle["http", server])
+
+
+def test_what_comes_on_a_connection_that_idles() -> None:
+    """It is no answer to the next request: S3 says there that it has waited for one in vain."""
+    answer = OK + b"Content-Length: 1\r\n\r\n%d"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        get, server = HttpGet(PATIENCE, PATIENCE), f"127.0.0.1:{listener.getsockname()[1]}"
+
+        def serve(number: int) -> socket.socket:
+            client = listener.accept()[0]
+            client.recv(65536)
+            client.sendall(answer % number)
+            return client
+
+        with ThreadPoolExecutor() as threads:
+            first = threads.submit(serve, 1)
+            assert get.page(f"http://{server}/x", {}).body == b"1"
+            with first.result() as client:
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                (kept,) = idling(get, server)
+                assert select.select([kept.outermost], [], [], PATIENCE)[0]
+                second = threads.submit(serve, 2)
+                page = get.page(f"http://{server}/x", {})
+                second.result().close()
+    assert (page.status, page.body) == (200, b"2")
+
+
+def test_connections_that_idle_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is used again, as a router may have forgotten it; and they do not stay open for ever."""
+    get = HttpGet(PATIENCE, PATIENCE)
+    with saying(OK + b"Content-Length: 1\r\n\r\nx") as server:
+        url = f"http://{server}/x"
+        answers = [get.open(url, {}) for _ in range(3)]
+        for answer in answers:
+            answer.whole(1)
+        old = idling(get, server)
+        assert len(old) == 3
+        assert get.page(url, {}).body == b"x"
+        assert idling(get, server) == old
+        monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.0)
+        assert get.page(url, {}).body == b"x"
+        (new,) = idling(get, server)
+        assert new not in old
+        assert all(one.sock is None for one in old)
+
+
+def test_pieces_of_a_byte_take_no_more_memory_than_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_get, "LARGEST_BODY", 1 << 18)
+    with saying(CHUNKED, b"2\r\nxx\r\n" * 1000) as server:
+        tracemalloc.start()
+        try:
+            with pytest.raises(OversizedError):
+                fetch(f"http://{server}/x")
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
