@@ -95,17 +95,18 @@ class S3Store:
                     Code.FAILED_PRECONDITION,
                     f"{self._name(item.key)}: cannot read: the server sends the whole object when asked for a range",
                 )
-            yield self._pieces(body, item)
+            yield self._pieces(body, item, length)
         finally:
             body.close()
 
-    def _pieces(self, body: Any, item: StoredObject) -> Iterator[bytes]:
-        while True:
+    def _pieces(self, body: Any, item: StoredObject, left: int) -> Iterator[bytes]:
+        while left > 0:  # a server may send more than it was asked for, and never end
             with self._explaining("read", item.key):
                 piece = body.read(READ_BYTES)
             if not piece:
                 return
-            yield piece
+            yield piece[:left]
+            left -= len(piece)
 
     def _name(self, key: str) -> str:
         return str(Location("s3", self._bucket, key))

@@ -398,6 +398,20 @@ def test_a_cut_in_the_middle(kind: StoreKind, store: ObjectStore, proxy: FaultyP
     assert got + read(store, item, len(got)) == MODEL
 
 
+def test_another_answer_than_was_asked_for(
+    kind: StoreKind, store: ObjectStore, proxy: FaultyProxy, prefix: str
+) -> None:
+    """More than a range is cut; several parts in one answer are none of the object."""
+    kind.put(f"{prefix}/x", MODEL)
+    (item,) = store.list_objects(prefix, 10)
+    told = (("Content-Range", f"bytes 0-{len(MODEL) - 1}/{len(MODEL)}"),)
+    with proxy.failing(Fault(status=206, headers=told, body=MODEL), kind.reads, "GET"):
+        assert read(store, item, 0, 10) == MODEL[:10]
+    several = b"--x\r\nContent-Range: bytes 0-9/10\r\n\r\n"
+    with proxy.failing(Fault(status=206, body=several), kind.reads, "GET"):
+        refused(kind, lambda: read(store, item, 0, 10))
+
+
 def test_a_server_that_is_not_there(kind: StoreKind, become: object) -> None:
     port = free_port()
     for endpoint, said in ((f"http://127.0.0.1:{port}/acct", "refused"), ("https://store.invalid/acct", "resolved")):
