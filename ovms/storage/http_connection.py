@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any, Final
 
+from ovms.errors import Code, ServingError
 from ovms.storage.bounded_socket import BoundedSocket, BoundedTls, Bounds
 from ovms.storage.dialing import connect_any, resolve
 from ovms.storage.proxies import Proxy, proxy_for
@@ -148,8 +149,10 @@ class Dialer:
                 response.begin()
             finally:
                 response.close()
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise ProxyError from error
+        except http.client.HTTPException:
+            raise ProxyError("it does not speak HTTP") from None
         if not 200 <= response.status < 300:
             raise ProxyError(f"it refuses to connect: HTTP {response.status}")
         if isinstance(outer, BoundedSocket):
@@ -163,8 +166,16 @@ class Dialer:
         with self._guard:
             if self._tls is None:
                 folder = {"capath": self._ca} if self._ca and os.path.isdir(self._ca) else {"cafile": self._ca}
-                self._tls = ssl.create_default_context(**folder)
-                self._tls.sslsocket_class = BoundedTls
+                try:
+                    made = ssl.create_default_context(**folder)
+                except OSError as error:
+                    reason = getattr(error, "reason", None) or error.strerror
+                    raise ServingError(
+                        Code.FAILED_PRECONDITION,
+                        f"{self._ca}: cannot be used as the CA bundle: {reason}; expected certificates in PEM",
+                    ) from None
+                made.sslsocket_class = BoundedTls
+                self._tls = made
             return self._tls
 
 

@@ -145,6 +145,7 @@ class HttpGet:
         parts = urlsplit(url)
         if "@" in parts.netloc:
             raise ServingError(Code.FAILED_PRECONDITION, "a user or a password is no part of a store's endpoint")
+        _refuse_lines(headers)
         server = (parts.scheme, parts.netloc.lower())  # as who signs a request has it
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         connection = self._take(server)
@@ -210,6 +211,16 @@ class HttpGet:
             dropped = self._idle.pop(server, [])
         for connection in dropped:
             connection.close()
+
+
+def _refuse_lines(headers: Mapping[str, str]) -> None:
+    """Before ``http.client`` does, whose error has the value in it, which may be a token."""
+    for name, value in headers.items():
+        if "\n" in value or "\r" in value:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"the header {name} would have an end of a line in it; check its value",
+            )
 
 
 def _close_all(idle: Mapping[tuple[str, str], list[Connection]]) -> None:

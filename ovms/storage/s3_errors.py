@@ -16,7 +16,15 @@ _UNAUTHENTICATED: Final = frozenset(
         "AuthorizationHeaderMalformed", "InvalidClientTokenId", "InvalidIdentityToken", "CredentialsNotSupported",
     }
 )  # fmt: skip
-_THROTTLED: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"})
+_PASSING: Final = frozenset(
+    {
+        "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
+        "RequestThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "BandwidthLimitExceeded",
+        "RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete",
+    }
+)  # fmt: skip
+"""What may go well the next time, whatever the status: some of these come with 400."""
+
 _STATUSES: Final[Mapping[int, Code]] = {
     301: Code.FAILED_PRECONDITION, 307: Code.FAILED_PRECONDITION, 400: Code.FAILED_PRECONDITION,
     401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.NOT_FOUND, 408: Code.UNAVAILABLE,
@@ -43,7 +51,7 @@ def code_of(error: Exception) -> Code:
         status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if word in _UNAUTHENTICATED:
             return Code.UNAUTHENTICATED
-        if word in _THROTTLED or status >= 500:
+        if word in _PASSING or status >= 500:
             return Code.UNAVAILABLE
         return _STATUSES.get(status, Code.FAILED_PRECONDITION)
     name = type(error).__name__

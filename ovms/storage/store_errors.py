@@ -30,8 +30,8 @@ class ProxyError(OSError):
 def one_line(text: object, secrets: Iterable[str | None] = ()) -> str:
     """What a store or a library says, in one printable line of bounded length, without these secrets."""
     line = " ".join(str(text).split())
-    for secret in secrets:
-        if secret and len(secret) >= _LEAST_SECRET:
+    for secret in (word for given in secrets for word in (given or "").split()):  # as the line is one of words, too
+        if len(secret) >= _LEAST_SECRET:
             line = line.replace(secret, MASK)
     line = str(masked("", "".join(one if one.isprintable() else "?" for one in line)))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."

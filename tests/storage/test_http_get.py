@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import cycle
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -387,3 +388,29 @@ def test_pieces_of_a_byte_take_no_more_memory_than_their_bytes(monkeypatch: pyte
             assert tracemalloc.get_traced_memory()[1] < 1 << 20
         finally:
             tracemalloc.stop()
+
+
+def test_a_token_with_an_end_of_a_line_is_not_told() -> None:
+    with pytest.raises(ServingError, match="the header X-Token would have an end of a line in it") as caught:
+        HttpGet(PATIENCE, PATIENCE).page("http://127.0.0.1:1/x", {"X-Token": "its-secret\n"})
+    assert "its-secret" not in repr(caught.value)
+
+
+def test_a_bundle_that_is_none(tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no certificate")
+    with saying(OK) as server:
+        for bundle in (garbage, tmp_path / "missing.pem"):
+            get = HttpGet(PATIENCE, PATIENCE, str(bundle))
+            with pytest.raises(ServingError) as caught:
+                get.page(f"https://{server}/x", {})
+            assert caught.value.code is Code.FAILED_PRECONDITION
+            assert caught.value.message.startswith(f"{bundle}: cannot be used as the CA bundle: ")
+
+
+def test_a_proxy_that_speaks_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    with saying(b"SSH-2.0-x\r\n") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
+        with pytest.raises(ProxyError) as caught:
+            fetch("https://store.invalid/x")
+    assert network_error(caught.value) == (Code.UNAVAILABLE, "it does not speak HTTP")

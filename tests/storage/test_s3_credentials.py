@@ -13,6 +13,7 @@ from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage import s3_client
 from ovms.storage.object_store import StoreOptions
 from ovms.storage.s3 import S3Store
+from ovms.storage.store_errors import one_line
 
 Make = Callable[..., FaultyProxy]
 
@@ -109,6 +110,26 @@ def test_a_session_token_is_sent_and_not_told(
     assert proxy.seen()[0].headers["x-amz-security-token"] == "its-session-token"
     for secret in ("its-session-token", "its-temporary-secret", "a-temporary-key"):
         assert secret not in caplog.text + refused.value.message
+
+
+def test_a_session_token_with_an_end_of_a_line(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As files of secrets often have one: it can be sent in no header, and is not told in an error of that."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-temporary-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "its-temporary-secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "its-session-token\n")
+    with pytest.raises(ServingError, match="X-Amz-Security-Token") as refused:
+        S3Store(BUCKET, StoreOptions(endpoint=proxy.url)).list_objects("x/", 10)
+    assert "its-session-token" not in repr(refused.value)
+    assert one_line("b'its-session-token\\n' is wrong", ["its-session-token\n"]) == "b'***\\n' is wrong"
+
+
+def test_what_passes_with_a_status_of_a_bad_request(proxy: FaultyProxy) -> None:
+    """A part of an object is asked for again then."""
+    body = b"<Error><Code>RequestTimeout</Code><Message>Idle connections will be closed.</Message></Error>"
+    proxy.fail(Fault(status=400, headers=(("Content-Type", "application/xml"),), body=body))
+    with pytest.raises(ServingError) as refused:
+        S3Store(BUCKET, StoreOptions(endpoint=proxy.url, anonymous=True)).list_objects("x/", 10)
+    assert refused.value.code is Code.UNAVAILABLE
 
 
 def test_keys_of_a_role_are_renewed(
