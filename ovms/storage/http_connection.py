@@ -43,6 +43,7 @@ class Connection(http.client.HTTPConnection):
         """What bytes come from, below whatever TLS there is inside."""
 
         self._idle_since = 0.0
+        self._poll: select.poll | None = None
 
     def rest(self) -> None:
         """Say that it idles from now on."""
@@ -59,11 +60,17 @@ class Connection(http.client.HTTPConnection):
 
         What comes before says that the server has closed it, or why it is about to, as S3 does (RequestTimeout).
         """
-        if self.too_old:
-            return False
-        poll = select.poll()
-        poll.register(self.outermost, select.POLLIN)
-        return not poll.poll(0)
+        return not self.too_old and not self.has_come
+
+    @property
+    def has_come(self) -> bool:
+        """Whether something has come that was not read, or the end."""
+        if isinstance(self.outermost, BoundedTls) and self.outermost.pending():
+            return True
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.outermost, select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def bound(self, bounds: Bounds) -> None:
         """Have these bounds hold from now on."""

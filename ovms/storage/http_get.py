@@ -36,6 +36,9 @@ MOST_IDLE: Final = 32
 READ_BYTES: Final = 256 << 10
 """At a time, at the most."""
 
+_RECEIVED_BYTES: Final = 64 << 10
+"""By one call. For what is larger memory is mapped and unmapped, which takes longer than to fill it."""
+
 # What a connection ends in that the server has closed while it was idle.
 _STALE: Final = (
     http.client.RemoteDisconnected, http.client.BadStatusLine, ConnectionResetError, BrokenPipeError,
@@ -61,6 +64,7 @@ class OpenAnswer:
         """Waits for the head of the answer to a request that was sent."""
         self._pool, self._server, self._connection = pool, server, connection
         self._ended = False
+        self._error: Exception | None = None
         bounds.count_anew(LARGEST_HEAD)
         self._response = connection.getresponse()
         bounds.count_anew(float("inf"))
@@ -72,9 +76,29 @@ class OpenAnswer:
 
         Raises OSError or HTTPException, also if the body ends early.
         """
+        if self._error is not None:
+            raise self._error
+        piece = self._some(most)
+        if len(piece) == most or not self._more():
+            return piece
+        # With TLS at most 16 KiB come at a time, which cost whoever writes them as much as a large piece.
+        pieces = io.BytesIO()
+        try:
+            pieces.write(piece)
+            while (left := most - pieces.tell()) and self._more():
+                pieces.write(self._some(left))
+        except (OSError, http.client.HTTPException) as error:
+            self._error = error  # what came before counts
+        return pieces.getvalue()
+
+    def _more(self) -> bool:
+        """Whether there is more of the body, and some of it need not be waited for."""
+        return not self._ended and self._connection.has_come
+
+    def _some(self, most: int) -> bytes:
         if self._ended:
             return b""
-        piece = self._response.read1(most)
+        piece = self._response.read1(min(most, _RECEIVED_BYTES))
         if not piece or self._response.length == 0:
             self._end()
         return piece

@@ -1,8 +1,11 @@
 """Servers that say little, slowly, or too much, at each place of an answer; and the ways through proxies."""
 
+import fcntl
 import http.client
 import select
 import socket
+import sys
+import termios
 import threading
 import time
 import tracemalloc
@@ -15,6 +18,7 @@ from typing import Final
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
+from repository import until
 from servers import BUCKET, GcsServer
 
 from ovms.errors import Code, ServingError
@@ -414,3 +418,40 @@ def test_a_proxy_that_speaks_something_else(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(ProxyError) as caught:
             fetch("https://store.invalid/x")
     assert network_error(caught.value) == (Code.UNAVAILABLE, "it does not speak HTTP")
+
+
+def test_what_has_come_is_one_piece(proxied: Callable[..., FaultyProxy], certificates: Certificates) -> None:
+    """Of TLS as well, which gives 16 KiB at a time."""
+    server, body = proxied("http://127.0.0.1:1", tls=certificates.tls), bytes(40_000)
+    server.fail(Fault(status=200, body=body))
+    get = HttpGet(PATIENCE, PATIENCE, certificates.ca)
+    with closing(get.open(f"{server.url}/x", {})) as answer:
+
+        def has_come() -> bool:
+            count = bytearray(4)
+            fcntl.ioctl(answer._connection.outermost, termios.FIONREAD, count)
+            return int.from_bytes(count, sys.byteorder) > 23_000
+
+        until(has_come, lambda: "the rest of the body")
+        assert len(answer.read()) > 30_000
+
+
+def test_what_came_before_a_cut_counts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+        listener.settimeout(PATIENCE)
+
+        def serve() -> None:
+            client = listener.accept()[0]
+            client.recv(65536)
+            client.sendall(OK + b"\r\n" + bytes(500))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+
+        served = threads.submit(serve)
+        get = HttpGet(PATIENCE, PATIENCE)
+        with closing(get.open(f"http://127.0.0.1:{listener.getsockname()[1]}/x", {})) as answer:
+            served.result()
+            assert answer.read() == bytes(500)
+            for _ in range(2):
+                with pytest.raises(ConnectionResetError):
+                    answer.read()
