@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ovms.config.locations import parse_endpoint
@@ -49,10 +49,10 @@ class SentListing:
 
     page: Mapping[str, Any]
 
-    request: tuple[str, Mapping[str, str]]
+    request: tuple[str, Mapping[str, str]] = field(repr=False)
     """URL and headers, signed."""
 
-    answer: Answer
+    answer: Answer = field(repr=False)
 
 
 class S3Client:
@@ -100,7 +100,7 @@ class S3Client:
         # botocore's own way bounds neither the time of an answer nor, of all that a server tells, its size.
         for operation, send in (
             ("ListObjectsV2", self._send_listing), ("GetObject", self._send_get), ("HeadObject", self._send_head),
-            ("HeadBucket", self._send_head),
+            ("HeadBucket", self._send_head), ("CreateSession", self._send_page),
         ):  # fmt: skip
             self.client.meta.events.register(f"before-send.s3.{operation}", send)
 
@@ -148,6 +148,11 @@ class S3Client:
         if answer is None or self._call.sent is not None:  # nothing to hand in, or botocore asks again
             answer = self._get.page(request.url, headers)
         self._call.answer, self._call.sent = answer, (request.url, headers)
+        return self._response(request.url, answer.status, answer.headers, _Body(answer.body))
+
+    def _send_page(self, request: Any, **others: object) -> Any:
+        """For the keys of a directory bucket (S3 Express One Zone), which the store itself gives."""
+        answer = self._get.page(request.url, _headers(request))
         return self._response(request.url, answer.status, answer.headers, _Body(answer.body))
 
     def _send_head(self, request: Any, **others: object) -> Any:

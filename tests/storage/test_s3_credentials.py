@@ -10,7 +10,7 @@ from faulty_proxy import Fault, FaultyProxy
 from servers import BUCKET, READER, S3Server
 
 from ovms.errors import Code, ConfigError, ServingError
-from ovms.storage import s3_client
+from ovms.storage import http_get, s3_client
 from ovms.storage.object_store import StoreOptions
 from ovms.storage.s3 import S3Store
 from ovms.storage.store_errors import one_line
@@ -121,6 +121,31 @@ def test_a_session_token_with_an_end_of_a_line(proxy: FaultyProxy, monkeypatch: 
         S3Store(BUCKET, StoreOptions(endpoint=proxy.url)).list_objects("x/", 10)
     assert "its-session-token" not in repr(refused.value)
     assert one_line("b'its-session-token\\n' is wrong", ["its-session-token\n"]) == "b'***\\n' is wrong"
+
+
+def test_a_directory_bucket(proxied: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives keys of its own, on a connection that is bounded as all are."""
+    give("environment variables", Path(), monkeypatch, proxied("http://127.0.0.1:1"))
+    server = proxied("http://127.0.0.1:1")
+    server.fail(
+        Fault(
+            status=200,
+            body=b"<CreateSessionResult><Credentials><SessionToken>given</SessionToken><SecretAccessKey>s</SecretAccessKey>"
+            b"<AccessKeyId>k</AccessKeyId><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></CreateSessionResult>",
+        ),
+        r"\?session",
+        times=1,
+    )
+    server.fail(Fault(status=200, body=b"<ListBucketResult><Name>b</Name></ListBucketResult>"), "list-type=2")
+    options = StoreOptions(endpoint=server.url, region="us-west-2")
+    assert S3Store("models--usw2-az1--x-s3", options).list_objects("x/", 10) == []
+    assert server.seen("list-type=2")[0].headers["x-amz-s3session-token"] == "given"
+    monkeypatch.setattr(s3_client, "_clients", {})
+    monkeypatch.setattr(http_get, "LARGEST_BODY", 100)
+    server.fail(Fault(status=200, body=bytes(1000)), r"\?session")
+    with pytest.raises(ServingError) as refused:
+        S3Store("models--usw2-az1--x-s3", options).list_objects("x/", 10)
+    assert refused.value.code is Code.RESOURCE_EXHAUSTED
 
 
 def test_what_passes_with_a_status_of_a_bad_request(proxy: FaultyProxy) -> None:
