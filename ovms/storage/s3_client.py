@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -196,18 +197,33 @@ class _OpenBody:
 
 
 _clients: dict[StoreOptions, S3Client] = {}
+_making: dict[StoreOptions, Future[S3Client]] = {}
 _guard = threading.Lock()
 
 
 def connected(options: StoreOptions) -> S3Client:
-    """The client for these options, which is made if need be."""
+    """The client for these options, which is made if need be: once, as each takes 12 MB and a third of a second."""
     with _guard:
         known = _clients.get(options)
-    if known is not None:
-        return known
-    made = S3Client(options)  # may ask services for credentials; whoever comes second does it in vain
+        if known is not None:
+            return known
+        making = _making.get(options)
+        if making is None:
+            mine = _making[options] = Future()
+    if making is not None:
+        return making.result()
+    try:
+        made = S3Client(options)  # may ask services for credentials, so others than these options do not wait
+    except BaseException as error:
+        with _guard:
+            del _making[options]
+        mine.set_exception(error)
+        raise
     with _guard:
-        return _clients.setdefault(options, made)
+        _clients[options] = made
+        del _making[options]
+    mine.set_result(made)
+    return made
 
 
 def with_variables(options: StoreOptions, environment: Mapping[str, str]) -> StoreOptions:

@@ -1,7 +1,9 @@
 """Where S3 credentials come from: each link of the SDK's chain, with the services that give them answered here."""
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -146,6 +148,29 @@ def test_a_directory_bucket(proxied: Make, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ServingError) as refused:
         S3Store("models--usw2-az1--x-s3", options).list_objects("x/", 10)
     assert refused.value.code is Code.RESOURCE_EXHAUSTED
+
+
+def test_one_client_however_many_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    going = threading.Barrier(8)
+
+    class Counted(s3_client.S3Client):
+        def __init__(self, options: StoreOptions) -> None:
+            made.append(self)
+            super().__init__(options)
+
+    def ask(_: int) -> object:
+        going.wait(10)
+        return s3_client.connected(StoreOptions(endpoint="http://store.example", anonymous=True))
+
+    monkeypatch.setattr(s3_client, "S3Client", Counted)
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(ask, range(8)))) == 1
+    assert len(made) == 1
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    for _ in range(2):
+        with pytest.raises(ServingError, match="ProfileNotFound"):
+            S3Store(BUCKET, StoreOptions(region="us-east-1")).list_objects("x/", 10)
 
 
 def test_what_passes_with_a_status_of_a_bad_request(proxy: FaultyProxy) -> None:
