@@ -4,12 +4,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ovms.core.work import Work
 from ovms.errors import Code, ServingError
 from ovms.metrics import Counter
+from ovms.tracing.secrets import Secrets
 from ovms.tracing.settings import TraceSettings, trace_settings
 from ovms.tracing.spans import CallRecord, SpanMaker, new_id
 
@@ -20,21 +21,26 @@ if TYPE_CHECKING:
 LAST_SECONDS: Final = 2.0
 """For sending the last spans when the server stops."""
 
+MOST_WORDS: Final = 8
+"""Lines of OpenTelemetry's that are kept until somebody reads them."""
+
 logger = logging.getLogger(__name__)
 
 
 class Tracer:
     """Made, started and stopped once. OpenTelemetry is imported with the first of them."""
 
-    def __init__(self, settings: TraceSettings, version: str, spans: Counter) -> None:
-        """``spans`` counts what became of them.
+    def __init__(self, settings: TraceSettings, version: str, spans: Counter, secrets: Secrets) -> None:
+        """``spans`` counts what became of them; ``secrets`` are not to be logged.
 
         ServingError FAILED_PRECONDITION if OpenTelemetry's packages are not installed, or refuse their variables.
         """
         self.settings = settings
         self._spans = spans
-        self._words = _LastWords()
+        self._words = _Words(secrets)
         self._exporter, self._make = _exporter(settings, version, self._words)
+        for text in dict.fromkeys(self._words.taken()):
+            logger.warning("OpenTelemetry: %s", text)
         self._take: Callable[[], Sequence[CallRecord]] = lambda: ()
         self._dropped: Callable[[], int] = lambda: 0
         self._told_dropped = 0
@@ -88,25 +94,33 @@ class Tracer:
         self._told_dropped = dropped
         with self._guard:
             works, self._works = list(self._works), deque()
-        batch: list[ReadableSpan] = [self._make.of_work(work, trace) for work, trace in works]
-        for call in calls:
-            batch.extend(self._make.of_call(call))
-            if len(batch) >= self.settings.batch:
+        batch: list[ReadableSpan] = []
+        for together in self._made(works, calls):
+            if batch and len(batch) + len(together) > self.settings.batch:
                 self._send(batch)
                 batch = []
+            batch.extend(together)
         if batch:
             self._send(batch)
+
+    def _made(
+        self, works: Sequence[tuple[Work, int]], calls: Sequence[CallRecord]
+    ) -> "Iterator[Sequence[ReadableSpan]]":
+        """The spans of each load and of each call."""
+        for work, trace in works:
+            yield [self._make.of_work(work, trace)]
+        for call in calls:
+            yield list(self._make.of_call(call))
 
     def _send(self, batch: "Sequence[ReadableSpan]") -> None:
         from opentelemetry.sdk.trace.export import SpanExportResult
 
-        self._words.said = ""
         sent = self._exporter.export(batch) is SpanExportResult.SUCCESS
         self._spans.add(len(batch), "sent" if sent else "failed")
+        said = self._words.taken()
         if not sent and not self._failing:
-            logger.warning(
-                "Traces cannot be sent, and are lost: %s", self._words.said or "the exporter gives no reason"
-            )
+            why = said[-1] if said else "the exporter gives no reason"
+            logger.warning("Traces cannot be sent, and are lost: %s", why)
         elif sent and self._failing:
             logger.info("Traces are sent again")
         self._failing = not sent
@@ -117,21 +131,31 @@ def make_tracer(environment: Mapping[str, str], version: str, spans: Counter) ->
     settings = trace_settings(environment, logger.warning)
     if settings is None:
         return None
+    secrets = Secrets(environment)
     try:
-        return Tracer(settings, version, spans)
+        return Tracer(settings, version, spans, secrets)
     except ServingError as error:
-        logger.warning("There are no traces: %s", error.message)
+        logger.warning("There are no traces: %s", secrets.hidden(error.message))
         return None
 
 
-class _LastWords(logging.Handler):
+class _Words(logging.Handler):
     """What OpenTelemetry's loggers said last: one line of ours tells it once, theirs would come with each attempt."""
 
-    said = ""
+    def __init__(self, secrets: Secrets) -> None:
+        super().__init__()
+        self._secrets = secrets
+        self._said: deque[str] = deque(maxlen=MOST_WORDS)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it."""
-        self.said = " ".join(record.getMessage().split())
+        self._said.append(self._secrets.hidden(record.getMessage()))
+
+    def taken(self) -> list[str]:
+        """What was said since the last time."""
+        said = list(self._said)
+        self._said.clear()
+        return said
 
 
 def _exporter(settings: TraceSettings, version: str, words: logging.Handler) -> "tuple[SpanExporter, SpanMaker]":

@@ -28,6 +28,7 @@ class Collector:
         self.spans: list[Span] = []
         self.resources: list[dict[str, str]] = []
         self.headers: list[Mapping[str, str]] = []
+        self.sizes: list[int] = []  # spans of each export
         self._news = threading.Condition()
 
     def take(self, message: bytes, headers: Mapping[str, str]) -> bytes:
@@ -35,11 +36,13 @@ class Collector:
         request = ExportTraceServiceRequest.FromString(message)
         with self._news:
             self.headers.append(headers)
+            before = len(self.spans)
             for resource in request.resource_spans:
                 self.resources.append({one.key: one.value.string_value for one in resource.resource.attributes})
                 for scope in resource.scope_spans:
                     assert scope.scope.name == "ovms"
                     self.spans.extend(scope.spans)
+            self.sizes.append(len(self.spans) - before)
             self._news.notify_all()
         answer: bytes = ExportTraceServiceResponse().SerializeToString()
         return answer

@@ -18,6 +18,10 @@ from rest_calls import Wire, ask, post, rest_serving
 from server_under_test import METADATA, ROOT, Server, Stubs, free_port, serving
 from tensor_protos import request
 
+from ovms.core.servable import ServableId
+from ovms.core.work import Doing, Work
+from ovms.metrics import Counter
+from ovms.tracing import make_tracer
 from tests.models import broken, synthetic
 
 ROW = np.zeros((1, 10), np.float32)
@@ -257,6 +261,20 @@ def test_by_grpc_a_ratio_and_a_full_queue(tmp_path: Path) -> None:
         assert all(span.end_time_unix_nano >= span.start_time_unix_nano > 1e18 for span in collector.spans)
         assert {resource["service.name"] for resource in collector.resources} == {"ovms"}
         assert "load add" not in [span.name for span in collector.spans]
+
+
+def test_no_export_has_more_spans_than_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http_collector() as collector:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "7"}
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+        tracer = make_tracer(environment, "1", Counter("spans", "Spans.", ("result",)))
+        assert tracer is not None
+        for version in range(1, 11):  # as when a server with many models starts
+            tracer.on_work(Work(Doing.LOADING, ServableId("m", version), time.time(), 0.1, None))
+        tracer.start()
+        tracer.stop()
+    assert sorted(attributes(span)["ovms.model.version"] for span in collector.spans) == list(range(1, 11))
+    assert collector.sizes == [7, 3]
 
 
 def test_a_collector_that_is_not_there_is_told_of_once(tmp_path: Path) -> None:
