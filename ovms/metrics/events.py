@@ -1,7 +1,7 @@
 """What happens outside of requests: loads, looks at repositories, downloads, changes of the configuration."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from ovms.core.work import Doing, Work
@@ -44,7 +44,7 @@ class Events:
         self._cache = Counter(
             "ovms_model_cache_requests_total", "Versions from stores that were in the cache, or were not.", ("result",)
         )
-        self._cache_bytes = Gauge("ovms_model_cache_bytes", "Bytes in the cache, after the last load from a store.")
+        self._cache_bytes = Gauge("ovms_model_cache_bytes", "Bytes in the cache, looked at after a load from a store.")
         self._config = Counter(
             "ovms_config_reloads_total", "Changes of the configuration since the start, by file or call.", ("result",)
         )
@@ -61,6 +61,7 @@ class Events:
         for result in ("hit", "miss"):
             self._cache.add(0, result)
         self._cache_bytes.set(0)
+        self._cache_total: Callable[[], int] | None = None
 
     def on_work(self, work: Work) -> None:
         """A version was loaded or unloaded, or could not be."""
@@ -84,11 +85,11 @@ class Events:
         """So many bytes of models have come."""
         self._downloaded.add(count, store)
 
-    def on_cache(self, hit: bool, total: int) -> None:
-        """A version from a store is there; the cache has so many bytes now."""
+    def on_cache(self, hit: bool, total: Callable[[], int]) -> None:
+        """A version from a store is there; ``total`` looks at all that is in the cache, and counts its bytes."""
         self._cache.add(int(hit), "hit")
         self._cache.add(int(not hit), "miss")
-        self._cache_bytes.set(total)
+        self._cache_total = total
 
     def on_config(self, error: Exception | None) -> None:
         """The configuration was changed, or could not be."""
@@ -98,6 +99,10 @@ class Events:
 
     def lines(self) -> Iterator[str]:
         """All of them, as Prometheus' text."""
+        # Once after any number of loads: with each of them, those of a thousand models would look a million times.
+        total, self._cache_total = self._cache_total, None
+        if total is not None:
+            self._cache_bytes.set(total())
         for metric in (
             self._loads, self._load_seconds, self._last_load, self._unloads, self._polls, self._poll_seconds,
             self._last_poll, self._downloaded, self._cache, self._cache_bytes, self._config, self._last_config,

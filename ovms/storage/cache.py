@@ -35,6 +35,9 @@ WAIT_SECONDS: Final = 0.1
 Fill = Callable[[Path], Sequence[FileRecord]]
 """Downloads a version into a folder, which may hold what an earlier attempt has left there."""
 
+OnUse = Callable[[bool, Callable[[], int]], None]
+"""Is told whether a version was there, and what counts the cache's bytes."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,12 +58,10 @@ class Lease:
 class ModelCache:
     """See the module. Every method may be called from any thread."""
 
-    def __init__(
-        self, folder: Path, most_bytes: int = 0, on_use: Callable[[bool, int], None] = lambda hit, total: None
-    ) -> None:
+    def __init__(self, folder: Path, most_bytes: int = 0, on_use: OnUse = lambda hit, total: None) -> None:
         """Nothing is made yet. 0 bytes: half of the file system's.
 
-        ``on_use`` is told of each version that was wanted whether it was there, and how many bytes the folder has then.
+        ``on_use`` is told of each version that was wanted, see OnUse.
         """
         self._on_use = on_use
         self.folder = folder
@@ -96,6 +97,9 @@ class ModelCache:
             for record in read_manifest(entry) or ()
         }
 
+    def _held_bytes(self) -> int:
+        return held_bytes(self.folder)
+
     def _get(self, lock: FileLock, entry_id: str, place: str, size: int, fill: Fill) -> Lease:
         entry = self.folder / entry_id
         part = self.folder / f"{entry_id}{PART_SUFFIX}"
@@ -103,14 +107,14 @@ class ModelCache:
         while True:
             if entry.exists():
                 if lock.share() and (lease := self._reuse(lock, entry, size)):
-                    self._on_use(True, held_bytes(self.folder))
+                    self._on_use(True, self._held_bytes)
                     return lease
             elif lock.take():
                 if entry.exists():
                     continue
                 self._download(entry, part, place, size, fill)
                 if lock.share() and entry.exists():
-                    self._on_use(False, held_bytes(self.folder))
+                    self._on_use(False, self._held_bytes)
                     return Lease(entry / FILES, lock)
                 continue
             lock.free()

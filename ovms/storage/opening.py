@@ -14,7 +14,7 @@ from ovms.config import ModelConfig
 from ovms.config.locations import Location, parse_location
 from ovms.errors import ConfigError, ServingError
 from ovms.storage.base import Storage
-from ovms.storage.cache import ModelCache
+from ovms.storage.cache import ModelCache, OnUse
 from ovms.storage.download import Turns
 from ovms.storage.local import LocalStorage
 from ovms.storage.object_storage import ObjectStorage
@@ -51,7 +51,7 @@ class Storages:
         cache_folder: str | None = None,
         cache_bytes: int = 0,
         on_bytes: Callable[[str, int], None] = lambda store, count: None,
-        on_cache: Callable[[bool, int], None] = lambda hit, total: None,
+        on_cache: OnUse = lambda hit, total: None,
     ) -> None:
         """None: a folder of this user's. 0 bytes: half of the file system's.
 

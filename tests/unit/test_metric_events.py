@@ -66,7 +66,7 @@ def test_results_are_counted_apart_and_known_from_the_first_on() -> None:
     events.on_poll("s3", 0.2, ServingError(Code.NOT_FOUND, ""), True)
     events.on_poll("s3", 0.2, ServingError(Code.UNAVAILABLE, ""), False)
     events.on_bytes("gs", 10)
-    events.on_cache(True, 77)
+    events.on_cache(True, lambda: 77)
     events.on_config(None)
     found = samples(events.lines())
     for name, value in {
@@ -91,6 +91,16 @@ def test_results_are_counted_apart_and_known_from_the_first_on() -> None:
         'ovms_config_reloads_total{result="error"}': 0,
     }.items():
         assert found[name] == pytest.approx(value), name
+
+
+def test_the_cache_is_looked_at_once_after_any_number_of_loads() -> None:
+    events, looks = Events(), iter((50, 60))
+    held = lambda: samples(events.lines())["ovms_model_cache_bytes"]  # noqa: E731
+    for _ in range(1000):
+        events.on_cache(True, lambda: next(looks))
+    assert [held(), held()] == [50, 50]
+    events.on_cache(False, lambda: next(looks))
+    assert held() == 60
 
 
 def test_a_bound_belongs_to_its_bucket() -> None:
