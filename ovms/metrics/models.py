@@ -28,7 +28,7 @@ class ModelGauges:
     @property
     def active(self) -> int:
         """Infer requests that are in use, at most."""
-        return min(self.nireq, self.in_use - self.waiting)
+        return max(0, min(self.nireq, self.in_use - self.waiting))  # the two were read one after the other
 
 
 def model_lines(models: Sequence[ModelGauges]) -> Iterator[str]:

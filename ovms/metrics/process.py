@@ -1,5 +1,6 @@
 """What every program tells of its process, by the names that Prometheus' clients give it."""
 
+import functools
 import os
 import resource
 from collections.abc import Iterator
@@ -28,5 +29,11 @@ def process_lines() -> Iterator[str]:
 
 def _start(ticks: int) -> float:
     """Seconds since the epoch of what happened so many clock ticks after the machine's start."""
-    booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-    return int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+    return _booted() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+@functools.cache
+def _booted() -> int:
+    """When the machine was started; the file has a number for each of its interrupts, so it is read once."""
+    line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    return int(line.split()[1])

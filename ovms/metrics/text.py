@@ -31,17 +31,26 @@ def histogram(
 ) -> Iterator[str]:
     """The lines of a histogram of seconds, ``unit`` of which make a second in the samples; counts of a row add up."""
     yield from family(name, "histogram", text)
+    shown_bounds = [*(f"{bound * unit:.6g}" for bound in bounds), "+Inf"]
     for labels, parts in rows:
+        # The labels are spelled out once: with thousands of models most of the page is such lines.
+        shown = _shown(labels)
+        begin = f'{name}_bucket{{{shown}{"," if shown else ""}le="'
+        counts = parts[0][0] if len(parts) == 1 else list(map(sum, zip(*(one for one, _ in parts), strict=True)))
         below = 0
-        for number, bound in enumerate([*(f"{bound * unit:.6g}" for bound in bounds), "+Inf"]):
-            below += sum(counts[number] for counts, _ in parts)
-            yield sample(f"{name}_bucket", {**labels, "le": bound}, below)
+        for bound, count in zip(shown_bounds, counts, strict=False):
+            below += count
+            yield f'{begin}{bound}"}} {below}'
         yield sample(f"{name}_sum", labels, sum(seconds for _, seconds in parts) * unit)
         yield sample(f"{name}_count", labels, below)
 
 
 def sample(name: str, labels: Mapping[str, str], value: float) -> str:
     """One line."""
-    shown = ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items())
+    shown = _shown(labels)
     number = str(value) if isinstance(value, int) else f"{value:.15g}"
     return f"{name}{{{shown}}} {number}" if shown else f"{name} {number}"
+
+
+def _shown(labels: Mapping[str, str]) -> str:
+    return ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in labels.items())

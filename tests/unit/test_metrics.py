@@ -78,6 +78,11 @@ def test_models() -> None:
     assert [found["ovms_" + name, model] for name in names] == [2, 4, 2, 5, 3]
 
 
+def test_no_infer_requests_are_in_use_while_all_requests_have_come_to_wait_just_now() -> None:
+    found = samples(Snapshot(models=[ModelGauges("m", 1, nireq=4, streams=2, in_use=1, waiting=3)]))
+    assert found["ovms_infer_req_active", 'name="m",version="1"'] == 0
+
+
 @pytest.mark.parametrize(("name", "shown"), [('a"b', r"a\"b"), ("a\\b", r"a\\b"), ("a\nb", r"a\nb"), ("ä", "ä")])
 def test_names_of_models_cannot_break_a_line(name: str, shown: str) -> None:
     found = samples(Snapshot(models=[ModelGauges(name, 1, 1, 1, 0, 0)]))
