@@ -8,7 +8,7 @@ from typing import Final
 
 from ovms import __version__, _native
 from ovms.access.gate import Gate
-from ovms.core.servable import ServableState
+from ovms.core.servable import ServableState, State
 from ovms.errors import ServingError
 from ovms.frontends.native import NativeFrontEnd
 from ovms.frontends.tls import Tls
@@ -42,9 +42,13 @@ class Monitoring:
     def _snapshot(self) -> Snapshot:
         models = self._models()
         now = self.native.snapshot(models) if self.native else Snapshot(models=models)
+        states = self._states()
         return replace(
             now,
-            states=self._states(),
+            states=[state for of_model in states.values() for state in of_model],
+            available={
+                name: sum(state.state is State.AVAILABLE for state in of_model) for name, of_model in states.items()
+            },
             refusals={**now.refusals, **self._gate.counts()},
             tls_failures={**(now.tls_failures or {}), **self.tls.failures()} if self.tls else None,
             certificate_end=self.tls.certificate_end if self.tls else None,
@@ -66,12 +70,14 @@ class Monitoring:
                     )  # fmt: skip
         return found
 
-    def _states(self) -> list[ServableState]:
-        states: list[ServableState] = []
+    def _states(self) -> dict[str, list[ServableState]]:
+        """Of each configured model; none of one of which no version was ever found."""
+        states: dict[str, list[ServableState]] = {}
         for name in self._names():
+            states[name] = []
             with contextlib.suppress(ServingError):  # its store cannot be read, or it was removed in this moment
                 assert self.models is not None
-                states.extend(self.models.status(name))
+                states[name] = self.models.status(name)
         return states
 
     def _names(self) -> list[str]:

@@ -1,6 +1,6 @@
 """What the served versions have, do, and are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ovms.core.servable import ServableState, State
@@ -58,9 +58,16 @@ def model_lines(models: Sequence[ModelGauges]) -> Iterator[str]:
     )  # fmt: skip
 
 
-def state_lines(states: Sequence[ServableState]) -> Iterator[str]:
-    """Where each version is in its life; one that has ended is not told of any more."""
+def state_lines(states: Sequence[ServableState], available: Mapping[str, int]) -> Iterator[str]:
+    """Where each version is in its life; one that has ended is not told of any more.
+
+    ``available``: how many versions of each configured model answer.
+    """
     alive = [state for state in states if state.state is not State.END]
+    yield from family(
+        "ovms_model_available_versions", "gauge", "Versions of a configured model that are AVAILABLE.",
+        (({"name": name}, count) for name, count in available.items()),
+    )  # fmt: skip
     yield from family(
         "ovms_model_state", "gauge", "1 for the state that a version is in, 0 for the others.",
         ((_state_labels(one) | {"state": state.name}, int(one.state is state))

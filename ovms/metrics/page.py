@@ -20,6 +20,9 @@ class Snapshot:
 
     models: Sequence[ModelGauges] = ()
     states: Sequence[ServableState] = ()
+    available: Mapping[str, int] = field(default_factory=dict)
+    """How many versions of each configured model are AVAILABLE; 0 of one of which there are no states."""
+
     connections: Mapping[str, int] | None = None
     """By interface."""
 
@@ -59,7 +62,7 @@ def _lines(now: Snapshot) -> Iterator[str]:
     yield from count_lines(now.calls)
     yield from duration_lines(now.calls, now.bounds)
     yield from model_lines(now.models)
-    yield from state_lines(now.states)
+    yield from state_lines(now.states, now.available)
     if now.connections is not None:
         connections = (({"interface": name}, count) for name, count in now.connections.items())
         yield from family("ovms_connections", "gauge", "Connections of clients.", connections)

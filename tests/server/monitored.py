@@ -104,7 +104,7 @@ def monitored(root: Path) -> Iterator[Monitored]:
         server.wait_for_line("Content error")
         repository.write_text("{")
         server.wait_for_line("The changed configuration is not used")
-        repository.write(m)
+        repository.write(m, repository.entry("nothing"))  # of which there is no version
         until(lambda: made.value("ovms_model_unloads_total", name="other", result="success") == 1, made.text)
         yield made
         assert server.stop() == 0, server.text

@@ -14,6 +14,7 @@ import yaml
 from grpc_engines import NATIVE_ONLY
 from monitored import Family, Monitored, monitored
 from promql import mistakes
+from repository import until
 from server_under_test import ROOT
 
 DASHBOARD = json.loads((ROOT / "deploy/grafana/ovms.json").read_text())
@@ -111,6 +112,17 @@ def test_what_has_happened_is_counted(server: Monitored, name: str, labels: dict
     assert server.value(name, **labels) == value, server.text()
 
 
+def test_a_model_without_any_version_is_told_of(server: Monitored) -> None:
+    def available() -> dict[str, float]:
+        samples = server.families()["ovms_model_available_versions"].samples
+        return {sample.labels["name"]: sample.value for sample in samples}
+
+    until(lambda: available() == {"m": 1, "nothing": 0}, server.text)
+    assert server.value("ovms_model_state", name="nothing") == 0
+    (rule,) = (rule for rule in RULES if rule["alert"] == "OvmsModelNotAvailable")
+    assert re.search(r"\(ovms_model_available_versions\) == 0$", rule["expr"])  # a state of no version is no series
+
+
 def test_what_grows(server: Monitored) -> None:
     assert server.value("ovms_model_loads_total", name="m", result="error") >= 1
     assert server.value("ovms_repository_polls_total", store="local", result="success") >= 2
@@ -171,6 +183,7 @@ def test_the_dashboard_is_what_grafana_imports() -> None:
     assert DASHBOARD["id"] is None  # else it would take the place of another one
     assert DASHBOARD["schemaVersion"] >= 36
     variables = {one["name"]: one for one in DASHBOARD["templating"]["list"]}
+    assert "allValue" not in variables["job"]  # all jobs of this server, not all that have process_* metrics
     assert list(variables) == ["datasource", "job", "model"]
     assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
     numbers = [panel["id"] for panel in DASHBOARD["panels"]]
@@ -202,6 +215,7 @@ def test_variables_ask_for_what_is_there(exposed: dict[str, set[str]]) -> None:
 def test_an_alert_asks_for_what_is_there(exposed: dict[str, set[str]], rule: dict[str, Any]) -> None:
     assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
     assert mistakes(rule["expr"], exposed) == []
+    assert not re.search(r"\bjob\s*[=!]", rule["expr"])  # whatever somebody calls it
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert re.fullmatch(r"\d+[mh]", rule["for"])
     told = set(re.findall(r"\$labels\.(\w+)", " ".join(rule["annotations"].values())))
