@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
+#include <string_view>
+#include <tuple>
 
 #include "../ticks.hpp"
 
@@ -31,9 +34,12 @@ void add_up(Series& sum, const Series& part) {
     add_up(sum.pack, part.pack);
 }
 
-bool same(const Series& a, const Series& b) {
-    return a.version == b.version && a.interface == b.interface && a.model == b.model && a.method == b.method;
-}
+// What tells series apart; as long as the series lives.
+using Key = std::tuple<std::string_view, int64_t, Interface, std::string_view>;
+
+Key key(const Series& of) { return {of.model, of.version, of.interface, of.method}; }
+
+bool same(const Series& a, const Series& b) { return key(a) == key(b); }
 
 }  // namespace
 
@@ -63,16 +69,16 @@ void Metrics::count_predict(Interface interface, const Model* model, int code, c
 }
 
 void Metrics::count_other(Interface interface, std::string_view method, int code, const CallTicks& ticks) {
-    std::string key(method);
-    key += static_cast<char>(interface);
-    const auto found = others_.find(key);
+    std::string name(method);
+    name += static_cast<char>(interface);
+    const auto found = others_.find(name);
     Series* counted = found == others_.end() ? nullptr : found->second;
     if (counted == nullptr) {
         const std::lock_guard lock(mutex_);
         auto made = std::make_unique<Series>();
         made->interface = interface;
         made->method = method;
-        counted = others_[std::move(key)] = all_.emplace_back(std::move(made)).get();
+        counted = others_[std::move(name)] = all_.emplace_back(std::move(made)).get();
     }
     increase(counted->calls[static_cast<size_t>(code) < Series::kCodes ? static_cast<size_t>(code) : 2], 1);
     const double passed = static_cast<double>(ticks.done - ticks.first) * nanoseconds_per_tick_;
@@ -102,18 +108,22 @@ Series& Metrics::series(uint64_t id, const Model* model, Interface interface, st
 }
 
 void Metrics::add_to(std::vector<std::unique_ptr<Series>>& sums) const {
+    // The lock is waited for by an I/O thread that is to make a series: with thousands of them there is no time to search.
+    std::map<Key, Series*> known;
+    for (const auto& sum : sums) known.emplace(key(*sum), sum.get());
     const std::lock_guard lock(mutex_);
     for (const auto& part : all_) {
-        auto sum = std::find_if(sums.begin(), sums.end(), [&](const auto& one) { return same(*one, *part); });
-        if (sum == sums.end()) {
+        auto sum = known.find(key(*part));
+        if (sum == known.end()) {
             auto made = std::make_unique<Series>();
             made->model = part->model;
             made->version = part->version;
             made->interface = part->interface;
             made->method = part->method;
-            sum = sums.insert(sums.end(), std::move(made));
+            sum = known.emplace(key(*made), made.get()).first;
+            sums.push_back(std::move(made));
         }
-        add_up(**sum, *part);
+        add_up(*sum->second, *part);
     }
 }
 
