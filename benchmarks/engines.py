@@ -115,10 +115,10 @@ class TlsServer(ServerProcess):
     """An ovms with TLS."""
 
     def __init__(self, folder: Path, serving: Serving, *more: str) -> None:
-        """``folder`` gets the certificate and its key."""
+        """A folder in ``folder`` gets the certificate and its key."""
         issuer = Authority()
         issued = issuer.issue()
-        path = folder / "server.pem"
+        path = Path(tempfile.mkdtemp(dir=folder)) / "server.pem"
         path.write_bytes(issued.certificate + issued.key)
         super().__init__(OURS, serving, "--tls_cert_file", str(path), *more)
         self.credentials = grpc.ssl_channel_credentials(issuer.certificate)
