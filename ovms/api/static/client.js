@@ -51,7 +51,8 @@ export async function ask(path, body) {
 
 function errorIn(text) {
   try {
-    return String(JSON.parse(text).error);
+    const error = JSON.parse(text).error;
+    return typeof error === "string" ? error : null; // another program's answer, such as a proxy's
   } catch {
     return null;
   }

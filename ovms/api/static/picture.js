@@ -54,6 +54,11 @@ export class PictureInput {
     return this.#picture && { bitmap: this.#picture, width: this.#width.valueAsNumber, height: this.#height.valueAsNumber };
   }
 
+  // Why the picture that is chosen cannot be sent; empty if it can be.
+  get error() {
+    return this.#error.textContent;
+  }
+
   get #channels() {
     return this.#input.shape[this.#layout.value === "NCHW" ? 1 : 3];
   }
@@ -72,20 +77,36 @@ export class PictureInput {
 
   async #read() {
     const file = this.#file.files[0];
-    if (!file) return;
-    this.#error.textContent = "";
-    try {
-      this.#picture = await createImageBitmap(file, { colorSpaceConversion: "none" });
-    } catch {
-      this.#error.textContent = `${file.name} is no picture that this browser can read`;
-      return;
-    }
-    this.#setSize();
-    this.#write();
+    const picture = file ? await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => null) : null;
+    if (file !== this.#file.files[0]) return; // another one was chosen meanwhile
+    this.#picture = picture;
+    if (picture) {
+      this.#setSize();
+      this.#write();
+    } else this.#tell(null, file ? `${file.name} is no picture that this browser can read` : "");
   }
 
   #write() {
-    if (!this.#picture || !this.#width.checkValidity() || !this.#height.checkValidity()) return;
+    if (!this.#picture) return;
+    const isSize = (field) => Number.isInteger(field.valueAsNumber) && field.checkValidity();
+    if (!isSize(this.#width) || !isSize(this.#height)) {
+      this.#tell(null, `width and height: expected whole numbers from 1 to ${this.#width.max}`);
+      return;
+    }
+    try {
+      this.#tell(this.#spelled(), "");
+    } catch (error) { // more characters than a text can have, or more pixels than a canvas
+      this.#tell(null, `the picture is too large for this browser: ${error.message}`);
+    }
+  }
+
+  // An error takes the text of the last picture with it: no other one than is chosen may be sent.
+  #tell(text, error) {
+    this.#error.textContent = error;
+    this.#onPicture(text);
+  }
+
+  #spelled() {
     const { width, height } = this.picture;
     const canvas = element("canvas", { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -102,7 +123,7 @@ export class PictureInput {
     const one = this.#layout.value === "NCHW"
       ? list(channels, (c) => list(height, (y) => list(width, (x) => texts[byte(c, y * width + x)])))
       : list(height, (y) => list(width, (x) => list(channels, (c) => texts[byte(c, y * width + x)])));
-    this.#onPicture(`[${Array(batch).fill(one).join(",")}]`);
+    return `[${Array(batch).fill(one).join(",")}]`;
   }
 }
 

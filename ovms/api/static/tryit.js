@@ -50,6 +50,7 @@ export class TryIt {
     if (this.#target.dataset.options !== told) {
       this.#target.dataset.options = told;
       setOptions(this.#target, options);
+      this.#showElsewhere(); // what was chosen may have gone
     }
     this.#button.disabled = this.#asking || !served.length;
     this.#showInputs();
@@ -153,7 +154,7 @@ class InputField {
       this.#picture = new PictureInput(input, layouts, (text) => {
         this.#pixels = text;
         this.#area.value = "";
-        this.#area.placeholder = `the picture, ${text.length} characters; or JSON`;
+        this.#area.placeholder = text === null ? `${zero}, or JSON` : `the picture, ${text.length} characters; or JSON`;
         onChange();
       });
       this.node.append(this.#picture.node);
@@ -181,6 +182,7 @@ class InputField {
 
   check() {
     const typed = this.#area.value.trim();
+    if (!typed && this.#picture?.error) throw new Error(`${this.name}: ${this.#picture.error}`);
     try {
       if (typed) parse(typed);
     } catch (error) {
