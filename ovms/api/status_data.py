@@ -5,6 +5,7 @@ The forms are the page's own and change with it; programs ask ``/v1/models`` and
 
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,9 @@ class ServerFacts:
 
     started: float = field(default_factory=time.monotonic)
 
+    process: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Of no other server, nor of this one after another start."""
+
 
 class StatusData:
     """Answers the page's questions."""
@@ -77,11 +81,12 @@ class StatusData:
     def figures(self) -> bytes:
         """What was counted since the start, and what is under way; durations as a histogram of microseconds.
 
-        ``seconds`` is the server's clock, by which two answers make a rate.
+        ``seconds`` is the server's clock, by which two answers of one ``process`` make a rate.
         """
         now = self._snapshot()
         return _json(
             {
+                "process": self._facts.process,
                 "seconds": round(time.monotonic() - self._facts.started, 6),
                 "uncounted": self._facts.uncounted,
                 "bounds_us": [bound * MICROSECONDS for bound in now.bounds],

@@ -280,6 +280,23 @@ def test_a_detector_of_rows(tab: Tab, tmp_path: Path, colours: str) -> None:
     assert boxes(tab, "detector")[1:] == ["1 0.400: x 0.0 to 4.0, y 0.0 to 2.0"]
 
 
+def test_no_other_picture_than_is_chosen(tab: Tab, tmp_path: Path) -> None:
+    open_form(tab, "face")
+    Image.new("RGB", (4, 2)).save(tmp_path / "picture.png")
+    (tmp_path / "text.png").write_text("none")
+    choose_picture(tab, "face", tmp_path / "picture.png")
+    assert "[[[[0,0,0]" in tab.value(f"{part('face', '.curl')}.textContent")
+    tab.value(f"{part('face', 'input[type=number]')}.value = ''")
+    tab.value(f"{part('face', 'input[type=number]')}.dispatchEvent(new Event('change'))")
+    refused = "image: width and height: expected whole numbers from 1 to 8192"
+    assert predict(tab, "face") == tab.value(f"{part('face', '.python')}.textContent") == refused
+    tab.set_files("[data-model=face] input[type=file]", tmp_path / "text.png")
+    tab.until(f"{part('face', '.choices .error')}.textContent.startsWith('text.png')")
+    assert predict(tab, "face") == "image: text.png is no picture that this browser can read"
+    choose_picture(tab, "face", tmp_path / "picture.png")
+    assert predict(tab, "face").startswith('{"outputs":')
+
+
 def test_numbers_and_errors(tab: Tab) -> None:
     open_form(tab, "held")
     assert json.loads(predict(tab, "held")) == {"outputs": [[1.0] * 10]}
@@ -306,6 +323,36 @@ def test_what_it_does_now(tab: Tab, served: Served) -> None:
     assert f"version\n{ovms.__version__}" in facts
     assert re.search(r"up\n\d+ (s|min)", facts)
     assert "gRPC connections" in facts
+
+
+def look(seconds: float, buckets: list[int], process: str = "a") -> dict[str, Any]:
+    """What /status/figures says of a server with one model."""
+    call = {"model": "m", "version": "1", "ok": sum(buckets), "failed": 0, "buckets": buckets}
+    return {"process": process, "seconds": seconds, "bounds_us": [1, 2, 4], "calls": [call], "models": []}
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([look(0, [0, 0, 0, 0])], None),
+        ([look(0, [9, 9, 9, 0]), look(2, [9, 13, 9, 0])], [2, 1.5, 1.95, 31]),
+        ([look(0, [0, 0, 0, 0]), *(look(i, [i, 0, 0, 0]) for i in range(5, 30))], [1, 0.5, 0.95, 29]),
+        # What was before a pause ends with it; so does what another process has counted.
+        ([look(0, [0, 0, 0, 0]), look(1e3, [0, 0, 8000, 0]), look(1001, [4, 0, 8000, 0])], [4, 0.5, 0.95, 8004]),
+        ([look(9, [9, 9, 9, 0]), look(50, [0, 0, 0, 0], "b")], None),
+        ([look(9, [9, 9, 9, 0]), look(50, [0, 0, 0, 0], "b"), look(51, [0, 2, 0, 0], "b")], [2, 1.5, 1.95, 2]),
+        ([look(9, [9, 9, 9, 0]), look(1, [0, 0, 0, 0])], None),
+    ],
+)
+def test_rates_and_latencies(tab: Tab, looks: list[dict[str, Any]], expected: list[float] | None) -> None:
+    added = f"{json.dumps(looks)}.forEach((look) => figures.add(look))"
+    found = tab.value(
+        f"import('/status/figures.js').then(({{ Figures }}) => {{ const figures = new Figures(); {added};"
+        " const told = ({ ok, p50, p95, total }) => [ok, p50, p95, total];"
+        " return [figures.now('m', '1'), figures.all].map((now) => now && told(now)); })"
+    )
+    for one in found:
+        assert one == (None if expected is None else pytest.approx(expected))
 
 
 WATCHED_TIMERS = """

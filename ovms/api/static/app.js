@@ -87,8 +87,9 @@ function show(overview) {
   main.hidden = false;
   main.classList.remove("stale");
   tell(noteOf(overview));
+  const configured = new Set(overview.models.map((model) => model.name));
   for (const name of [...sections.keys()]) {
-    if (overview.models.some((model) => model.name === name)) continue;
+    if (configured.has(name)) continue;
     sections.get(name).node.remove();
     sections.delete(name);
   }
@@ -114,7 +115,7 @@ function noteOf(overview) {
 
 function showServer(overview) {
   const last = figures.last;
-  const now = figures.now((call) => call.model !== "");
+  const now = figures.all;
   const facts = [
     ["version", overview.version],
     ["OpenVINO", overview.openvino.split("-")[0]],

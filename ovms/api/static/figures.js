@@ -1,15 +1,20 @@
 // From what the server has counted since its start to what it does now: rates and latencies of the last seconds.
 
 const WINDOW = 10; // seconds
+const ALL = ""; // the key of the sums of all predictions
 
 export class Figures {
   #looks = [];
 
   add(look) {
     const last = this.#looks.at(-1);
-    if (last && look.seconds <= last.seconds) this.#looks = []; // another server, or the same one started again
-    this.#looks.push(look);
-    while (this.#looks.length > 2 && look.seconds - this.#looks[1].seconds >= WINDOW) this.#looks.shift();
+    // Another server, the same one started again, or an answer that was overtaken: counts do not go on from there.
+    if (last && (look.process !== last.process || look.seconds <= last.seconds)) this.#looks = [];
+    // Added up by version once: there may be thousands of them.
+    this.#looks.push({ ...look, sums: sumsOf(look), gauges: new Map(look.models.map((one) => [keyOf(one.model, one.version), one])) });
+    const age = (i) => look.seconds - this.#looks[i].seconds;
+    // The second test is for pauses: what was before one must not stay in the sum for another ten seconds.
+    while (this.#looks.length > 2 && (age(1) >= WINDOW || age(0) > 2 * WINDOW)) this.#looks.shift();
   }
 
   clear() {
@@ -20,11 +25,20 @@ export class Figures {
     return this.#looks.at(-1) ?? null;
   }
 
-  // Of the calls for which `matches`; null before there are two looks.
-  now(matches) {
+  // Of a version's predictions; null before there are two looks.
+  now(model, version) {
+    return this.#now(keyOf(model, version));
+  }
+
+  // Of all predictions.
+  get all() {
+    return this.#now(ALL);
+  }
+
+  #now(key) {
     if (this.#looks.length < 2) return null;
     const first = this.#looks[0], last = this.#looks.at(-1);
-    const before = sum(first, matches), after = sum(last, matches);
+    const before = first.sums.get(key) ?? nothing(first), after = last.sums.get(key) ?? nothing(last);
     const counts = after.buckets.map((count, i) => count - (before.buckets[i] ?? 0));
     const seconds = last.seconds - first.seconds;
     return {
@@ -37,18 +51,31 @@ export class Figures {
   }
 
   gauges(model, version) {
-    return this.last?.models.find((one) => one.model === model && one.version === version) ?? null;
+    return this.last?.gauges.get(keyOf(model, version)) ?? null;
   }
 }
 
-function sum(look, matches) {
-  const result = { ok: 0, failed: 0, buckets: Array(look.bounds_us.length + 1).fill(0) };
-  for (const call of look.calls.filter(matches)) {
-    result.ok += call.ok;
-    result.failed += call.failed;
-    call.buckets.forEach((count, i) => (result.buckets[i] += count));
+function keyOf(model, version) {
+  return `${version} ${model}`;
+}
+
+function nothing(look) {
+  return { ok: 0, failed: 0, buckets: Array(look.bounds_us.length + 1).fill(0) };
+}
+
+function sumsOf(look) {
+  const sums = new Map();
+  for (const call of look.calls) {
+    if (call.model === "") continue; // calls of no model
+    for (const key of [ALL, keyOf(call.model, call.version)]) {
+      if (!sums.has(key)) sums.set(key, nothing(look));
+      const sum = sums.get(key);
+      sum.ok += call.ok;
+      sum.failed += call.failed;
+      call.buckets.forEach((count, i) => (sum.buckets[i] += count));
+    }
   }
-  return result;
+  return sums;
 }
 
 // The duration that a share `q` of the calls stays below, as Prometheus' histogram_quantile estimates it: evenly spread

@@ -46,8 +46,8 @@ export class ModelSection {
 
   showFigures(figures) {
     for (const [version, row] of this.#rows) {
-      const now = figures?.now((call) => call.model === this.name && call.version === version) ?? null;
-      const gauges = figures?.gauges(this.name, version) ?? null;
+      const now = figures.now(this.name, version);
+      const gauges = figures.gauges(this.name, version);
       const texts = [
         ...(now ? [rateText(now.ok), rateText(now.failed), durationText(now.p50), durationText(now.p95)] : ["-", "-", "-", "-"]),
         ...(gauges ? [`${gauges.active} of ${gauges.nireq}`, `${gauges.waiting}`] : ["-", "-"]),
