@@ -30,6 +30,7 @@ OWN = "a piece of a client's own code; tests/server/test_access_grpc.py does the
 NOT_TYPED = {
     ("README.md", "make run"): "downloads a model; tests/examples run the demo",
     ("README.md", "make test"): "is this",
+    ("README.md", "tools/system_packages.sh"): INSTALLS,
     ("README.md", "python -m pip install . ./client"): INSTALLS,
     ("README.md", "make docker_build"): CONTAINER,
     ("README.md", "docker run"): CONTAINER,
@@ -41,6 +42,7 @@ NOT_TYPED = {
     ("docs/quickstart.md", ". .venv/bin/activate"): INSTALLS,
     ("docs/security.md", "stub.Predict"): OWN,
     ("docs/security.md", 'curl -H "Authorization'): "the page's server has no keys; tests/server/test_access_rest.py",
+    ("docs/tuning.md", "python -m benchmarks"): "takes minutes; make bench runs it, too",
     ("deploy/ovms/README.md", "helm install"): "needs a cluster; tests/deploy render the chart",
     ("CONTRIBUTING.md", "@pytest.mark.alone"): "a mark of tests, which stands for itself",
 }
