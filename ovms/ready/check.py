@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from ovms.config.server_options import PLACE_OPTIONS
@@ -34,12 +35,23 @@ def check_ready(settings: Settings, environment: Mapping[str, str]) -> str:
 def _place(settings: Settings, environment: Mapping[str, str]) -> Place:
     if any(settings.place(option.name) == option.flag for option in PLACE_OPTIONS):
         return place_of(settings)
-    places = {place_of(*server): None for server in running_servers(environment=environment)}
-    if len(places) > 1:
-        listed = ", ".join(str(place) for place in places)
-        raise ServingError(
-            Code.FAILED_PRECONDITION, f"several servers run here ({listed}): say which with --port or --rest_port"
-        )
-    if not places:
+    servers = list(running_servers(environment=environment))
+    if not servers:
         raise ServingError(Code.UNAVAILABLE, "not ready: no server runs here")
-    return next(iter(places))
+    if len(servers) == 1:
+        return place_of(*servers[0])
+    places = {_place_if_known(*server): None for server in servers}
+    known = [place for place in places if place is not None]
+    if len(places) == len(known) == 1:
+        return known[0]
+    listed = ", ".join([str(place) for place in known] + ["on a free port"] * (len(places) - len(known)))
+    raise ServingError(
+        Code.FAILED_PRECONDITION, f"several servers run here ({listed}): say which with --port or --rest_port"
+    )
+
+
+def _place_if_known(settings: Settings, folder: Path) -> Place | None:
+    try:
+        return place_of(settings, folder)
+    except ServingError:
+        return None

@@ -107,6 +107,8 @@ def test_a_server_whose_variables_may_not_be_read(tmp_path: Path) -> None:
     [
         ([], "not ready: no server runs here"),
         (["--port=1", "--port=2"], "several servers run here (grpc://127.0.0.1:1, grpc://127.0.0.1:2): say which"),
+        (["--port=0", "--port=2"], "several servers run here (grpc://127.0.0.1:2, on a free port): say which"),
+        (["--port=0"], "the server has taken any free port, so nobody knows where to ask"),
     ],
 )
 def test_which_server_is_not_guessed(
