@@ -75,7 +75,11 @@ def lines(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_commands_of_a_page(page: Path, served: Served) -> None:
+def test_commands_of_a_page(page: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Some options have a folder below build/examples as their default.
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "examples").symlink_to(served.folder)
+    monkeypatch.chdir(tmp_path)
     given = shown(page)
     assert given, "a page of an example shows a command"
     for command, expected in given:

@@ -313,7 +313,7 @@ def test_what_it_does_now(tab: Tab, served: Served) -> None:
     open_form(tab, "face")
     with Client(served.server.address) as client:
         client.predict("face", np.zeros((1, 32, 32, 3), np.uint8))
-        tab.until(f"Number({cells}[8]) > 0 && !{cells}[4].includes('-')")
+        tab.until(f"Number({cells}[8]) > 0 && !{cells}[4].includes('-') && {cells}[6] === '0 of 2'")
     version, state, rate, failed, p50, p95, used, waiting, total = tab.value(cells)
     assert (version, state, failed, used, waiting) == ("1", "AVAILABLE", "0", "0 of 2", "0")
     assert float(rate) > 0
