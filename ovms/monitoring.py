@@ -4,7 +4,6 @@ import contextlib
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from ovms import __version__, _native
 from ovms.access.gate import Gate
@@ -14,8 +13,6 @@ from ovms.frontends.native import NativeFrontEnd
 from ovms.frontends.tls import Tls
 from ovms.metrics import Events, ModelGauges, Page, Snapshot
 from ovms.model_set import ModelSet
-
-_NOTHING_WAITS: Final = lambda name, version: 0  # noqa: E731
 
 
 class Monitoring:
@@ -56,7 +53,7 @@ class Monitoring:
         )
 
     def _models(self) -> list[ModelGauges]:
-        waiting = self.native.waiting if self.native else _NOTHING_WAITS
+        waiting = self.native.waiting if self.native else _nothing_waits
         found = []
         for name in self._names():
             for version in self._registry.versions(name):
@@ -82,3 +79,7 @@ class Monitoring:
 
     def _names(self) -> list[str]:
         return [model.name for model in self.models.models()] if self.models else []
+
+
+def _nothing_waits(name: str, version: int) -> int:
+    return 0

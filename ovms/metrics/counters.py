@@ -2,7 +2,7 @@
 
 import bisect
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ovms.metrics.text import family, histogram
@@ -20,7 +20,7 @@ class _Labelled:
         self.name, self.text, self.labels = name, text, tuple(labels)
         self._guard = threading.Lock()
 
-    def _room(self, values: tuple[str, ...], known: dict[tuple[str, ...], object]) -> tuple[str, ...]:
+    def _room(self, values: tuple[str, ...], known: Mapping[tuple[str, ...], object]) -> tuple[str, ...]:
         return values if values in known or len(known) < MOST_SERIES else (OTHERS, *values[1:])
 
     def _named(self, values: tuple[str, ...]) -> dict[str, str]:
@@ -39,7 +39,7 @@ class Counter(_Labelled):
     def add(self, more: float, *values: str) -> None:
         """So much more, for these values of the labels; 0 makes the series known."""
         with self._guard:
-            key = self._room(values, self._values)  # type: ignore[arg-type]
+            key = self._room(values, self._values)
             self._values[key] = self._values.get(key, 0) + more
 
     def lines(self) -> Iterator[str]:
@@ -57,7 +57,7 @@ class Gauge(Counter):
     def set(self, value: float, *values: str) -> None:
         """For these values of the labels it is this now."""
         with self._guard:
-            self._values[self._room(values, self._values)] = value  # type: ignore[arg-type]
+            self._values[self._room(values, self._values)] = value
 
 
 class Histogram(_Labelled):
@@ -71,7 +71,7 @@ class Histogram(_Labelled):
     def observe(self, seconds: float, *values: str) -> None:
         """One more duration."""
         with self._guard:
-            key = self._room(values, self._rows)  # type: ignore[arg-type]
+            key = self._room(values, self._rows)
             counts, total = self._rows.get(key) or ([0] * (len(self._bounds) + 1), 0.0)
             counts[bisect.bisect_left(self._bounds, seconds)] += 1
             self._rows[key] = counts, total + seconds

@@ -70,14 +70,16 @@ def test_a_disk_that_is_full(
             proxy.heal()
             until_message(client, "m", "Error occurred while loading version: ", "the disk has", "make room there")
             assert states(client, "m") == {1: "AVAILABLE", 2: "UNKNOWN LOADING"}
+            # More than the failed download has left behind, whose place it may take.
+            models.put_object("other/2/large.bin", bytes(4 * MB))
+            models.put("other", 2)
+            until_message(client, "other", "Error occurred while loading version: ", "make room")
             local.put("folder", 2)
             folder.until(2)
             for traffic in (served, other):
                 traffic.go_on()
                 assert traffic.seen == [1]
             filler.unlink()
-            # Before, it could have taken the place of the download that has failed.
-            models.put("other", 2)
             served.until(2)
             other.until(2)
         for name in ("m", "other"):
