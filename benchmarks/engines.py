@@ -34,7 +34,8 @@ configuration, number of infer requests and of worker threads are the same for a
 of one thread, not pinned: with more streams OpenVINO hands each `infer()` over to a thread of its own, which costs more
 than this inference, and a stream that is pinned moves the caller to its processor for every inference.
 
-* **ovms, native** and **ovms, grpcio**: `--grpc_engine native --io_threads 1` and `--grpc_engine grpcio`.
+* **ovms, native** and **ovms, grpcio**: `--grpc_engine native` and `--grpc_engine grpcio`.
+  Native engines, REST's too, have `--io_threads 1`.
 * **ovms, native, no metrics**: the same as the first with `--no_metrics`.
 * **ovms, native, API key**: the same with `--api_keys_file` and a hundred keys, one of which comes with each call.
 * **ovms, native, TLS** and **ovms, grpcio, TLS**: with `--tls_cert_file`; TLS 1.3, as h2load prefers it.
