@@ -171,6 +171,18 @@ def test_a_listing_that_trickles(
     assert len(store.list_objects(prefix, 10)) == 1
 
 
+def taking(store: ObjectStore, item: StoredObject) -> tuple[bytearray, Callable[[], None]]:
+    """What comes of an object, and what asks for it."""
+    got = bytearray()
+
+    def take() -> None:
+        with store.open_range(item, 0, item.size) as pieces:
+            for piece in pieces:
+                got.extend(piece)
+
+    return got, take
+
+
 def test_an_object_that_trickles(
     kind: StoreKind, store: ObjectStore, proxy: FaultyProxy, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,14 +190,7 @@ def test_an_object_that_trickles(
     monkeypatch.setattr(bounded_socket, "SLOW_SECONDS", LIMIT)
     kind.put(f"{prefix}/x", MODEL)
     (item,) = store.list_objects(prefix, 10)
-    got = b""
-
-    def take() -> None:
-        nonlocal got
-        with store.open_range(item, 0, item.size) as pieces:
-            for piece in pieces:
-                got += piece
-
+    got, take = taking(store, item)
     for fault in (Fault(head_rate=20), Fault(rate=1000)):
         with proxy.failing(fault, kind.reads):
             assert refused(kind, take).code is Code.DEADLINE_EXCEEDED
@@ -384,14 +389,7 @@ def test_a_kept_connection_that_breaks_is_not_noticed(
 def test_a_cut_in_the_middle(kind: StoreKind, store: ObjectStore, proxy: FaultyProxy, prefix: str) -> None:
     kind.put(f"{prefix}/x", MODEL)
     (item,) = store.list_objects(prefix, 10)
-    got = b""
-
-    def take() -> None:
-        nonlocal got
-        with store.open_range(item, 0, item.size) as pieces:
-            for piece in pieces:
-                got += piece
-
+    got, take = taking(store, item)
     with proxy.failing(Fault(cut_after=1_500_000)):
         assert refused(kind, take).code is Code.UNAVAILABLE
     assert MODEL.startswith(got)
