@@ -24,7 +24,7 @@ CODEC = ["base64", "convert", "json_number", "json_reader", "json_tensor", "numb
 CODEC += ["tensor_decode", "tfs_json_request", "tfs_json_response", "tfs_request", "tfs_response"]
 SERVING = [*CODEC, "allocator", "bind", "dynamic_graph", "infer_pool", "load", "model", "model_setup", "predict"]
 SERVING += ["registry", "run_queue", "shape_cache", "shape_check", "tfs_json_codec", "tfs_proto_codec"]
-FRONTEND = ["proto_wire", *sorted(f"net/{path.stem}" for path in CPP.glob("net/*.cpp"))]
+FRONTEND = ["base64", "proto_wire", *sorted(f"net/{path.stem}" for path in CPP.glob("net/*.cpp"))]
 FRONTEND_HEADERS = ["nghttp2/nghttp2.h", "uv.h", "zlib.h", "boost/beast/http/basic_parser.hpp", "openssl/ssl.h"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 

@@ -248,6 +248,7 @@ class Server:
             openvino=_native.openvino_version(),
             grpc_port=lambda: self._front_ends["gRPC"].port if "gRPC" in self._front_ends else 0,
             grpc_tls=self._tls_of("grpc") is not None,
+            needs_keys=self._gate.needs_keys,
             uncounted=tuple(name for name in engines if name not in counts),
             started=self._started,
         )

@@ -1,8 +1,9 @@
 """Who is let in by the engines in Python; ``gate.hpp`` has the same rules for the native front end."""
 
+import base64
 import hmac
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -13,7 +14,9 @@ from ovms.errors import Code, ServingError
 
 WANTED: Final = "expected a valid API key, as 'authorization: Bearer KEY' or 'x-api-key: KEY'"
 NOT_ALLOWED: Final = "the API key does not allow this call"
-_SCHEME: Final = "bearer "
+_BEARER: Final = "bearer "
+_BASIC: Final = "basic "
+_LONGEST_CREDENTIALS: Final = 4 * LONGEST_KEY
 
 
 class Gate:
@@ -56,9 +59,11 @@ class Gate:
                 return Refused.WRONG_KEY
             if not key.scopes & scope:
                 return Refused.SCOPE
+            if scope == Scope.ANY_KEY:  # a page is of many files
+                return None
             passed = self._rates is None or self._rates.take_for_key(key.name)
         else:
-            passed = self._rates is None or self._rates.take_for_address(address)
+            passed = scope == Scope.ANY_KEY or self._rates is None or self._rates.take_for_address(address)
         return None if passed else Refused.RATE
 
     def error(self, why: Refused) -> ServingError:
@@ -89,7 +94,25 @@ class Gate:
         return key if key is not None and hmac.compare_digest(key.digest, digest) else None
 
 
-def presented_keys(authorization: Iterable[str], x_api_key: Iterable[str]) -> list[str]:
-    """The keys that the values of these headers bring. An authorization of another kind is none."""
-    bearers = [value[len(_SCHEME) :].lstrip(" ") for value in authorization if value[: len(_SCHEME)].lower() == _SCHEME]
-    return [*bearers, *x_api_key]
+def presented_keys(authorization: Sequence[str], x_api_key: Sequence[str], takes_password: bool = False) -> list[str]:
+    """The keys that the values of these headers bring. An authorization of another kind is none.
+
+    ``takes_password``: where there is no other key, a browser's password is one. The browser sends it on behalf of
+    strangers' pages, too, so that it may count only where nothing is changed or computed.
+    """
+    keys = [*_credentials(authorization, _BEARER), *x_api_key]
+    return keys or [_password(each) for each in _credentials(authorization, _BASIC) if takes_password]
+
+
+def _credentials(authorization: Sequence[str], scheme: str) -> list[str]:
+    return [value[len(scheme) :].lstrip(" ") for value in authorization if value[: len(scheme)].lower() == scheme]
+
+
+def _password(credentials: str) -> str:
+    """Of RFC 7617's name and password; empty, which is no key, if there is none."""
+    if len(credentials) > _LONGEST_CREDENTIALS:
+        return ""
+    try:
+        return base64.b64decode(credentials, validate=True).decode("latin-1").partition(":")[2]
+    except ValueError:
+        return ""

@@ -42,6 +42,9 @@ class Scope(enum.IntFlag):
 
     METRICS = 4
 
+    ANY_KEY = PREDICT | ADMIN | METRICS
+    """Any key will do: the status page's files."""
+
 
 _SCOPES: Final = {scope.name.lower(): scope for scope in (Scope.PREDICT, Scope.ADMIN, Scope.METRICS) if scope.name}
 

@@ -131,8 +131,8 @@ class _Rest:
             _route(f"/v1{_MODEL}:(?P<verb>classify|regress)", POST=_not_offered),
             _route("/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[0-9]+))?/ready", GET=self._model_ready,
                    while_stopping=True, scope=Scope.OPEN),
-            _route("/", GET=self._page, scope=Scope.OPEN),
-            _route(r"/status/(?P<file>[^/]+\.(?:js|css))", GET=self._page, scope=Scope.OPEN),
+            _route("/", GET=self._page, scope=Scope.ANY_KEY),
+            _route(r"/status/(?P<file>[^/]+\.(?:js|css))", GET=self._page, scope=Scope.ANY_KEY),
             _route("/status/models", GET=self._overview),
         )  # fmt: skip
         self._routes = tuple(route for route in routes if route.while_stopping or not monitoring)
@@ -181,7 +181,7 @@ class _Rest:
 
     def serving_error(self, request: Any, response: falcon.Response, error: ServingError, parameters: Any) -> None:
         """An error with a canonical code."""
-        asks = {"WWW-Authenticate": "Bearer"} if error.code is Code.UNAUTHENTICATED else None
+        asks = {"WWW-Authenticate": _challenge(request)} if error.code is Code.UNAUTHENTICATED else None
         self._fail(response, self._http_status[error.code], error.message, asks)
 
     def refusal(self, request: Any, response: falcon.Response, error: Refusal, parameters: Any) -> None:
@@ -269,6 +269,12 @@ class _Rest:
     def _model_ready(self, request: falcon.Request, response: falcon.Response, found: dict[str, str | None]) -> None:
         name, version, _ = _model(found)
         response.status, response.data = self._calls.health.model_ready(name, version)
+
+
+def _challenge(request: falcon.Request) -> str:
+    """What a client without a key is asked for: of the status page a browser asks people for a password."""
+    route = getattr(request.context, "route", None)
+    return 'Basic realm="ovms", charset="UTF-8"' if route is not None and route.scope == Scope.ANY_KEY else "Bearer"
 
 
 def _route(path: str, *, while_stopping: bool = False, scope: Scope = Scope.PREDICT, **answers: Answer) -> _Route:

@@ -43,6 +43,8 @@ class ServerFacts:
 
     grpc_tls: bool = False
 
+    needs_keys: bool = False
+
     uncounted: tuple[str, ...] = ()
     """Interfaces whose calls are not counted."""
 
@@ -73,6 +75,7 @@ class StatusData:
                 "openvino": facts.openvino,
                 "uptime_seconds": round(time.monotonic() - facts.started, 3),
                 "grpc": {"port": facts.grpc_port(), "tls": facts.grpc_tls},
+                "keys": facts.needs_keys,
                 "figures": figures,
                 "models": [self._model(model.name) for model in self._observed.models()],
             }

@@ -26,7 +26,8 @@ def admit_wsgi(gate: Gate, interface: str) -> Callable[[Mapping[str, Any], Scope
             [environ[name]] if name in environ else [] for name in ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
         )
         address = environ.get("REMOTE_ADDR") or ""
-        if why := gate.judge(scope, presented_keys(authorization, x_api_key), address):
+        keys = presented_keys(authorization, x_api_key, environ["REQUEST_METHOD"] in ("GET", "HEAD"))
+        if why := gate.judge(scope, keys, address):
             refusals.count(why, address)
             raise gate.error(why)
 

@@ -60,7 +60,7 @@ build_session() {
     target=$1
     shift
     sources=
-    for name in net/body net/cold_calls net/connection net/gate net/held_bytes net/http2_session net/io_loop net/keys \
+    for name in base64 net/body net/cold_calls net/connection net/gate net/held_bytes net/http2_session net/io_loop net/keys \
         net/metrics net/packing net/port net/rate net/refusals net/scheduler net/spans net/tls net/call dynamic_graph infer_pool \
         proto_wire run_queue "$@"; do sources="$sources $cpp/$name.cpp"; done
     # shellcheck disable=SC2086 - a list of names

@@ -1,6 +1,7 @@
 """API keys on REST, on every engine."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tests.models import synthetic
 
 ORIGIN = "https://page.example"
 PREDICTION = "/v1/models/m:predict"
+ANY = "predict,admin,metrics"
+BASIC = 'Basic realm="ovms", charset="UTF-8"'
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -51,10 +54,11 @@ PATHS = [
     ("HEAD", "/Metrics", "metrics"),
     ("GET", "/status/figures", "metrics"),
     ("GET", "/STATUS/Figures?x=/status/app.js", "metrics"),
-    ("GET", "/", ""),
-    ("HEAD", "/?x", ""),
-    ("GET", "/status/app.js", ""),
-    ("GET", "/Status/status.css", ""),
+    ("GET", "/", ANY),
+    ("HEAD", "/?x", ANY),
+    ("GET", "/status/app.js", ANY),
+    ("GET", "/Status/status.css", ANY),
+    ("GET", "/status/nothing.js", ANY),
     ("GET", "/v2/health/live", ""),
     ("GET", "/V2/health/READY", ""),
     ("GET", "/v2/models/m/ready", ""),
@@ -76,18 +80,54 @@ def test_each_path_needs_a_key_of_its_scope(
         if not scope:
             assert answer.status == 200
             continue
-        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer"), headers
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, BASIC if scope == ANY else "Bearer"), (
+            headers
+        )
         assert method == "HEAD" or answer.error == WANTED
         assert shared.items() <= answer.headers.items()
     for name, key in KEYS.items():
         for headers in (bearer(key), {"x-api-key": key}):
             answer = ask(port, method, path, body, {**headers, **origin})
-            if scope in ("", name):
+            if name in scope or not scope:
                 assert answer.status not in (401, 403), name
             else:
                 assert answer.status == 403, name
                 assert method == "HEAD" or answer.error == NOT_ALLOWED
                 assert "www-authenticate" not in answer.headers
+
+
+def password(key: str, user: str = "any") -> dict[str, str]:
+    return {"Authorization": f"bAsIc {b64encode(f'{user}:{key}'.encode()).decode()}"}
+
+
+@pytest.mark.parametrize("path", ["/", "/status/models"])
+def test_a_browser_brings_the_key_as_a_password(server: tuple[Server, int], path: str) -> None:
+    _, port = server
+    with Connection(port) as connection:
+        for user in ("", "ä", "x" * 200):
+            assert connection.ask("GET", path, None, password(PREDICT, user)).status == 200
+            assert connection.ask("HEAD", path, None, password(PREDICT, user)).status == 200
+            assert connection.ask("GET", path).status == 401
+        assert connection.ask("GET", path, None, password(METRICS)).status == (200 if path == "/" else 403)
+        for wrong in (password(WRONG), password(""), {"Authorization": "Basic"}, {"Authorization": "Basic !"}):
+            assert connection.ask("GET", path, None, wrong).status == 401
+        no_colon = {"Authorization": f"Basic {b64encode(PREDICT.encode()).decode()}"}
+        too_long = {"Authorization": f"Basic {b64encode(b'x' * 4000 + b':' + PREDICT.encode()).decode()}"}
+        assert connection.ask("GET", path, None, no_colon).status == 401
+        assert connection.ask("GET", path, None, too_long).status == 401
+        # A key of another header is meant, whatever a browser or a proxy adds.
+        assert connection.ask("GET", path, None, password(WRONG) | {"X-API-Key": PREDICT}).status == 200
+        assert connection.ask("GET", path, None, {"X-API-Key": PREDICT} | password(WRONG)).status == 200
+        assert connection.ask("GET", path, None, password(PREDICT) | {"X-API-Key": WRONG}).status == 401
+
+
+def test_a_password_changes_and_computes_nothing(server: tuple[Server, int]) -> None:
+    """A browser sends it with the forms of strangers' pages, too."""
+    _, port = server
+    for path, key in ((PREDICTION, PREDICT), ("/v1/config/reload", ADMIN)):
+        answer = ask(port, "POST", path, ROW, password(key))
+        assert (answer.status, answer.headers["www-authenticate"], answer.error) == (401, "Bearer", WANTED)
+        assert ask(port, "POST", path, ROW, password(key) | {"X-API-Key": key}).status not in (401, 403)
 
 
 def test_predictions_come_out_right(server: tuple[Server, int]) -> None:

@@ -386,19 +386,23 @@ def test_it_asks_only_while_it_is_seen(tab: Tab, browser: Browser) -> None:
 
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 def test_keys(engine: str, browser: Browser, tmp_path: Path) -> None:
-    """The page loads without one, and shows what each lets it."""
+    """The page loads with any, as a browser's password, and shows what each lets it."""
     folder = synthetic.null_model(tmp_path, name="m")
     both = "both-Wd8Kq2ZrTn5YvXc1"
     keys = write_keys(tmp_path / "keys", (f"a predict {PREDICT}", f"b metrics {METRICS}", f"c predict,metrics {both}"))
     options = ("--rest_engine", engine, "--api_keys_file", str(keys))
     polled = {"FILE_SYSTEM_POLL_WAIT_SECONDS": "0.1"}
-    with rest_serving(folder, *options, **polled) as (server, port), browser.open(f"http://127.0.0.1:{port}/") as tab:
+    with (
+        rest_serving(folder, *options, **polled) as (server, port),
+        browser.open(f"http://any:{METRICS}@127.0.0.1:{port}/") as tab,
+    ):
 
-        def use(key: str) -> None:
-            tab.value(f"document.querySelector('#key input').value = '{key}'")
-            tab.value("document.querySelector('#key button').click()")
+        def use(key: str, page: Tab = tab) -> None:
+            page.value(f"document.querySelector('#key input').value = '{key}'")
+            page.value("document.querySelector('#key button').click()")
 
         tab.until("document.getElementById('key')?.hidden === false")
+        tab.until_text("#notice", "does not allow this call")  # of the password
         assert tab.value("document.querySelectorAll('section').length") == 0
         for key, why in ((WRONG, "expected a valid API key"), (METRICS, "does not allow this call")):
             use(key)
@@ -416,6 +420,19 @@ def test_keys(engine: str, browser: Browser, tmp_path: Path) -> None:
         assert json.loads(run(tmp_path, "bash", "-c", f"KEY={PREDICT}; {curl}")) == {"outputs": [[1.0] * 10]}
         assert len([url for url in tab.requests()[asked:] if url.endswith("/status/figures")]) == 1
         assert tab.value("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+        # A password does for looking. For predictions the page asks, and goes on showing what it may.
+        with browser.open(f"http://any:{both}@127.0.0.1:{port}/") as other:
+            open_form(other, "m")
+            assert other.value("document.getElementById('key').hidden")
+            assert 'api_key=os.environ["KEY"]' in other.value(f"{part('m', '.python')}.textContent")
+            other.value(f"{part('m', 'form button')}.click()")
+            other.until_text(".error", "401 expected a valid API key")
+            other.until(f"{part('m', 'tr[data-version]')}.children[6].innerText !== '-'")
+            assert other.value("!document.getElementById('key').hidden && !document.getElementById('models').hidden")
+            use(PREDICT, other)
+            assert json.loads(predict(other, "m")) == {"outputs": [[1.0] * 10]}
+            assert other.value("document.getElementById('key').hidden")
 
         # A key that is withdrawn takes what was shown with it.
         write_keys(keys, (f"c predict,metrics {both}",))

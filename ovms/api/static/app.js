@@ -1,6 +1,6 @@
 // The page: asks for the models and the figures about once a second while it can be seen, and shows what it is told.
 
-import { ask, hasKey, Refused, setKey, Unreachable } from "./client.js";
+import { ask, hasKey, Refused, setKey, Unreachable, whenKeyIsNeeded } from "./client.js";
 import { element, setText } from "./dom.js";
 import { Figures, rateText } from "./figures.js";
 import { ModelSection } from "./models.js";
@@ -21,6 +21,7 @@ let answered = null; // when
 let timer = null;
 let asking = false;
 let waitsForKey = false;
+let wantsKey = false;
 
 async function look() {
   timer = null;
@@ -63,7 +64,7 @@ function fail(error) {
     keyForm.hidden = false;
     main.hidden = true;
     server.replaceChildren();
-    tell(hasKey() ? `The server refuses this key: ${error.message}; it takes the scopes predict and, for figures, metrics` : "");
+    tell(hasKey() || error.status === 403 ? `The server refuses this key: ${error.message}; it takes the scopes predict and, for figures, metrics` : "");
     return PAUSE;
   }
   main.classList.add("stale");
@@ -83,7 +84,7 @@ function tell(text) {
 }
 
 function show(overview) {
-  keyForm.hidden = true;
+  keyForm.hidden = !wantsKey;
   main.hidden = false;
   main.classList.remove("stale");
   tell(noteOf(overview));
@@ -138,10 +139,14 @@ keyForm.onsubmit = (event) => {
   const field = keyForm.querySelector("input");
   setKey(field.value.trim());
   field.value = "";
-  waitsForKey = false;
+  waitsForKey = wantsKey = false;
   figuresRefused = "";
   look();
 };
+whenKeyIsNeeded(() => {
+  wantsKey = true;
+  keyForm.hidden = false;
+});
 document.onvisibilitychange = () => {
   if (!document.hidden && timer === null) look();
 };

@@ -14,12 +14,19 @@ const SECONDS = 20;
 // In this variable and nowhere else: it goes with the page.
 let key = "";
 
+// What is done when a call needs a key that the page has not: a browser's password does for looking, not for predictions.
+let onNeed = () => {};
+
 export function setKey(text) {
   key = text;
 }
 
 export function hasKey() {
   return key !== "";
+}
+
+export function whenKeyIsNeeded(action) {
+  onNeed = action;
 }
 
 // Where a path of the server is; relative to the page, which a proxy may have moved.
@@ -45,6 +52,7 @@ export async function ask(path, body) {
   } catch (error) {
     throw new Unreachable(`the server does not answer: ${error.message}`);
   }
+  if (answer.status === 401) onNeed();
   if (!answer.ok) throw new Refused(answer.status, errorIn(text) ?? `HTTP ${answer.status}`);
   return text;
 }

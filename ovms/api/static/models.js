@@ -28,7 +28,7 @@ export class ModelSection {
   }
 
   update(model, overview) {
-    const told = JSON.stringify([model, overview.grpc]);
+    const told = JSON.stringify([model, overview.grpc, overview.keys]);
     if (told === this.#told) return;
     this.#told = told;
     this.#labels.replaceChildren(...Object.entries(model.labels).map(([label, version]) =>
@@ -41,7 +41,7 @@ export class ModelSection {
     this.#signatureDetails.hidden = !served.length;
     this.#signature.replaceChildren(...served.flatMap((version) => signatureOf(version, served.length > 1)));
     this.#tryDetails.hidden = !served.length;
-    this.#tryIt.update(model, overview.grpc);
+    this.#tryIt.update(model, overview);
   }
 
   showFigures(figures) {

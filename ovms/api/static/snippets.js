@@ -1,6 +1,6 @@
 // The same request from elsewhere: as a curl command, and in Python through ovms_client.
 
-import { hasKey, urlOf } from "./client.js";
+import { urlOf } from "./client.js";
 import { pythonString, toAscii, toPython } from "./json.js";
 import { DTYPES } from "./tensors.js";
 
@@ -15,15 +15,16 @@ function shellQuoted(text) {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-export function curlCommand(path, body) {
+// keys: whether the server needs one.
+export function curlCommand(path, body, keys) {
   const words = ["curl"];
-  if (hasKey()) words.push('-H "Authorization: Bearer $KEY"');
+  if (keys) words.push('-H "Authorization: Bearer $KEY"');
   words.push("--data-binary", needsFile(body) ? `@${REQUEST_FILE}` : shellQuoted(toAscii(body)), shellQuoted(urlOf(path)));
   return words.join(" ");
 }
 
-// inputs: {name, dtype, text} each; target: {version} or {label} or neither; grpc: {port, tls} of the server.
-export function pythonSnippet(model, target, inputs, body, grpc) {
+// inputs: {name, dtype, text} each; target: {version} or {label} or neither; server: its overview.
+export function pythonSnippet(model, target, inputs, body, { grpc, keys }) {
   const inFile = (input) => needsFile(body) && input.dtype !== "DT_STRING";
   const values = inputs.map(({ name, dtype, text }) => {
     const value = inFile({ dtype }) ? `sent[${pythonString(name)}]` : toPython(text);
@@ -31,7 +32,7 @@ export function pythonSnippet(model, target, inputs, body, grpc) {
   });
   const client = [pythonString(`${location.hostname}:${grpc.port}`)];
   if (grpc.tls) client.push("credentials=grpc.ssl_channel_credentials()");
-  if (hasKey()) client.push('api_key=os.environ["KEY"]');
+  if (keys) client.push('api_key=os.environ["KEY"]');
   const call = [pythonString(model), "inputs"];
   if (target.version) call.push(`version=${target.version}`);
   if (target.label) call.push(`label=${pythonString(target.label)}`);
@@ -39,7 +40,7 @@ export function pythonSnippet(model, target, inputs, body, grpc) {
   const standard = [
     ...(values.some((value) => value.includes("base64.b64decode(")) ? ["base64"] : []),
     ...(fromFile ? ["json"] : []),
-    ...(hasKey() ? ["os"] : []),
+    ...(keys ? ["os"] : []),
   ];
   const others = [
     ...(grpc.tls ? ["import grpc"] : []),

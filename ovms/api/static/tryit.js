@@ -13,7 +13,7 @@ const MOST_SHOWN = 20000; // characters of an answer
 
 export class TryIt {
   #model = null;
-  #grpc = null;
+  #server = null;
   #inputs = [];
   #signature = "";
   #target = select([]);
@@ -37,9 +37,9 @@ export class TryIt {
   }
 
   // What is known of the model now. What was typed stays, unless the signature is another one.
-  update(model, grpc) {
+  update(model, server) {
     this.#model = model;
-    this.#grpc = grpc;
+    this.#server = server;
     const served = model.versions.filter((version) => version.inputs).map((version) => version.version);
     const options = [
       ...(served.length ? [["", `default (${served.at(-1)})`]] : []),
@@ -90,8 +90,8 @@ export class TryIt {
     try {
       for (const field of this.#inputs) field.check();
       const body = this.#body();
-      this.#curl.textContent = curlCommand(this.#path, body);
-      this.#python.textContent = pythonSnippet(this.#model.name, target, this.#inputs, body, this.#grpc);
+      this.#curl.textContent = curlCommand(this.#path, body, this.#server.keys);
+      this.#python.textContent = pythonSnippet(this.#model.name, target, this.#inputs, body, this.#server);
       this.#file.hidden = !needsFile(body);
       URL.revokeObjectURL(this.#file.href);
       if (needsFile(body)) this.#file.href = URL.createObjectURL(new Blob([toAscii(body)], { type: "application/json" }));

@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
+#include <openssl/crypto.h>
+
+#include "../base64.hpp"
 #include "call_port.hpp"
 #include "connection.hpp"
 
@@ -24,11 +28,10 @@ bool same(std::string_view text, std::string_view lower_case) {
     });
 }
 
-// The key of an authorization header; nothing if it is of another kind.
-std::optional<std::string_view> bearer(std::string_view value) {
-    constexpr auto kScheme = "bearer"sv;
-    if (value.size() <= kScheme.size() || value[kScheme.size()] != ' ' || !same(value.substr(0, kScheme.size()), kScheme)) return {};
-    value.remove_prefix(kScheme.size());
+// What stands behind the scheme of an authorization header; nothing if it is of another scheme.
+std::optional<std::string_view> credentials_of(std::string_view value, std::string_view scheme) {
+    if (value.size() <= scheme.size() || value[scheme.size()] != ' ' || !same(value.substr(0, scheme.size()), scheme)) return {};
+    value.remove_prefix(scheme.size());
     value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
     return value;
 }
@@ -50,8 +53,11 @@ Gate::Gate(const GateSettings& settings)
 void Gate::on_header(Presented& presented, Connection& connection, std::string_view name, std::string_view value) const {
     if (!keys_) return;
     if (same(name, "authorization"sv)) {
-        const std::optional<std::string_view> key = bearer(value);
-        if (!key) return;
+        const std::optional<std::string_view> key = credentials_of(value, "bearer"sv);
+        if (!key) {
+            const std::optional<std::string_view> password = credentials_of(value, "basic"sv);
+            return password && presented.takes_password ? on_password(presented, connection, *password) : void();
+        }
         value = *key;
     } else if (!same(name, "x-api-key"sv)) {
         return;
@@ -64,14 +70,30 @@ void Gate::on_header(Presented& presented, Connection& connection, std::string_v
     presented.key = nullptr;
 }
 
+// RFC 7617: name and password with a colon between, in Base64. The name may be any: keys have their own.
+void Gate::on_password(Presented& presented, Connection& connection, std::string_view credentials) const {
+    constexpr size_t kLongestCredentials = 4 * KeySet::kLongest;
+    if (presented.count != 0) return;
+    const bool again = std::exchange(presented.has_password, true);
+    presented.key = nullptr;
+    std::string text;
+    if (!again && credentials.size() <= kLongestCredentials && decode_base64(credentials, text)) {
+        const std::string_view decoded = text;
+        const size_t colon = decoded.find(':');
+        if (colon != decoded.npos) presented.key = connection.visitor().last_key.find(connection.loop().keys(), decoded.substr(colon + 1));
+    }
+    OPENSSL_cleanse(text.data(), text.size());
+}
+
 Refused Gate::decide(const Presented& presented, Connection& connection, Scope scope) {
     if (keys_) {
-        if (presented.count == 0) return Refused::kNoKey;
+        if (presented.count == 0 && !presented.has_password) return Refused::kNoKey;
         if (presented.key == nullptr) return Refused::kWrongKey;
         if (!presented.key->allows(scope)) return Refused::kScope;
+        if (scope == Scope::kAnyKey) return Refused::kNot;  // a page is of many files
         return rate_.limits() && !rate_.take(*presented.key->due, rate_clock()) ? Refused::kRate : Refused::kNot;
     }
-    if (!rate_.limits()) return Refused::kNot;
+    if (scope == Scope::kAnyKey || !rate_.limits()) return Refused::kNot;
     std::optional<uint64_t>& place = connection.visitor().place;
     if (!place) place = addresses_.place(connection.peer());
     return addresses_.take(*place, rate_clock()) ? Refused::kNot : Refused::kRate;

@@ -29,6 +29,10 @@ struct Visitor {
 struct Presented {
     const ApiKey* key = nullptr;  // until another request of the connection brings one
     uint8_t count = 0;            // of keys; more than one is a wrong one
+    // A browser's password counts where nothing is changed or computed: the browser sends it on behalf of strangers' pages,
+    // too. It stands back for a key of another header, which the page in the browser has chosen.
+    bool takes_password = false;
+    bool has_password = false;
 };
 
 struct GateSettings {
@@ -40,7 +44,7 @@ class Gate {
 public:
     explicit Gate(const GateSettings& settings);
 
-    // Looks at a header, whose name may be in capitals. keys: those in force on this thread.
+    // Looks at a header, whose name may be in capitals.
     void on_header(Presented& presented, Connection& connection, std::string_view name, std::string_view value) const;
     // Whether a call of this scope may go on. If not it is counted, and told to the log now and then.
     Refused judge(const Presented& presented, CallPort& port, Connection& connection, Scope scope);
@@ -54,6 +58,7 @@ public:
     Answer answer(Refused why) const;
 
 private:
+    void on_password(Presented& presented, Connection& connection, std::string_view credentials) const;
     Refused decide(const Presented& presented, Connection& connection, Scope scope);
 
     const bool keys_;

@@ -12,8 +12,8 @@
 
 namespace ovms::net {
 
-// What a call needs a key for; the bits of ApiKey::scopes. ovms/access/scopes.py has the same numbers.
-enum class Scope : uint8_t { kOpen = 0, kPredict = 1, kAdmin = 2, kMetrics = 4 };
+// What a call needs a key for; the bits of ApiKey::scopes. ovms/access/keys.py has the same numbers.
+enum class Scope : uint8_t { kOpen = 0, kPredict = 1, kAdmin = 2, kMetrics = 4, kAnyKey = kPredict | kAdmin | kMetrics };
 
 using KeyDigest = std::array<uint8_t, 32>;  // SHA-256
 

@@ -14,6 +14,7 @@ constexpr size_t kLargeJson = 64 << 10;      // from here on a body is read, and
 constexpr size_t kFieldBytes = 64;           // that a header takes besides its text
 
 constexpr auto kStopping = "the server is stopping"sv;
+constexpr auto kAskPassword = "Basic realm=\"ovms\", charset=\"UTF-8\""sv;  // which browsers ask people for
 
 // A request that has gone to Python.
 class RestColdCall final : public ColdCall {
@@ -74,6 +75,7 @@ void RestCall::begin(Client& client, std::string_view method, std::string_view t
     keeps_headers_ = !is_predict_ || in_python_ || port_.settings.cors;
     has_timeout_ = timeout_is_malformed_ = began_ = is_preflight_ = false;
     presented_ = {};
+    presented_.takes_password = method == "GET"sv || method == "HEAD"sv;
     origin_.clear();
     encoding_.clear();
     accepted_.clear();
@@ -134,7 +136,8 @@ bool RestCall::is_shut_out() {
     const RestSettings& settings = port_.settings;
     if (!origin_.empty() && (settings.any_origin || settings.origins.contains(origin_)))
         answer.fields.emplace_back("access-control-allow-origin", settings.any_origin ? "*" : origin_);
-    if (why == Refused::kNoKey || why == Refused::kWrongKey) answer.fields.emplace_back("www-authenticate", "Bearer");
+    if (why == Refused::kNoKey || why == Refused::kWrongKey)
+        answer.fields.emplace_back("www-authenticate", scope == Scope::kAnyKey ? kAskPassword : "Bearer"sv);
     refuse(answer);
     return true;
 }

@@ -106,7 +106,7 @@ Scope scope_of(std::string_view target) {
     if (same_name(path, "/v1/config/reload"sv)) return Scope::kAdmin;
     if (same_name(path, "/metrics"sv) || same_name(path, "/status/figures"sv)) return Scope::kMetrics;
     if (same_name(path, "/v2/health/live"sv) || same_name(path, "/v2/health/ready"sv)) return Scope::kOpen;
-    if (is_status_page(path)) return Scope::kOpen;
+    if (is_status_page(path)) return Scope::kAnyKey;
     std::string_view rest = path;
     return take(rest, "/v2/models/"sv) && ends_with(rest, "/ready"sv) ? Scope::kOpen : Scope::kPredict;
 }
