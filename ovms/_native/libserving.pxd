@@ -35,6 +35,7 @@ cdef extern from "load_options.hpp" namespace "ovms" nogil:
     cdef cppclass LoadOptions:
         string device
         cmap[string, string] config
+        cmap[string, string] config_if_small
         uint32_t nireq
         size_t max_queue
         cmap[string, string] input_names
@@ -52,6 +53,7 @@ cdef extern from "model.hpp" namespace "ovms" nogil:
         const Signature& signature()
         uint32_t nireq()
         uint32_t streams()
+        cbool small()
         uint32_t compilations()
         cbool compiles_shapes()
         uint64_t shape_hits()

@@ -45,6 +45,8 @@ class Model:
     @property
     def streams(self) -> int: ...
     @property
+    def small(self) -> bool: ...
+    @property
     def compilations(self) -> int: ...
     @property
     def shape_hits(self) -> int | None: ...
@@ -69,6 +71,7 @@ class Core:
         *,
         device: str = "CPU",
         config: Mapping[str, str] | None = None,
+        config_if_small: Mapping[str, str] | None = None,
         nireq: int = 0,
         input_names: Mapping[str, str] | None = None,
         output_names: Mapping[str, str] | None = None,

@@ -94,6 +94,11 @@ cdef class Model:
         return self.model.get().streams()
 
     @property
+    def small(self):
+        """Whether it was loaded with what ``config_if_small`` says."""
+        return self.model.get().small()
+
+    @property
     def compilations(self):
         """How often the model was compiled so far: once for itself or for each shape that was met, and after failed runs."""
         return self.model.get().compilations()
@@ -157,12 +162,13 @@ cdef class Core:
         except RuntimeError as error:
             raise ServingError(Code.FAILED_PRECONDITION, str(error)) from None
 
-    def load(self, str name, int64_t version, str path, *, str device="CPU", config=None, int nireq=0,
+    def load(self, str name, int64_t version, str path, *, str device="CPU", config=None, config_if_small=None, int nireq=0,
              input_names=None, output_names=None, shapes=None, int64_t batch=0, int compiled_shapes=0,
              preprocessing=None, max_queue=None):
         """Reads and compiles the model at path: a file, or a TensorFlow SavedModel's folder.
 
-        config: OpenVINO properties as text. nireq 0: OpenVINO's optimal number of infer requests. input_names and
+        config: OpenVINO properties as text; config_if_small: and those that take their place for a model of fixed shapes
+        with so little to compute that a second thread would cost more than it saves. nireq 0: OpenVINO's optimal number of infer requests. input_names and
         output_names map the model's tensor names to public ones. shapes: input name (or "" for the only one) to "auto" or
         a shape in OpenVINO's words. batch 0: the model's own, -1: any. compiled_shapes 0: auto makes dimensions dynamic;
         N: each shape is compiled apart, the last N are kept. preprocessing: input name (or "") to an object with layout,
@@ -180,6 +186,7 @@ cdef class Core:
                 raise ServingError(Code.INVALID_ARGUMENT, f"{what} is {value}, and must not be negative")
         options.device = _bytes(device)
         options.config = _bytes_map(config or {})
+        options.config_if_small = _bytes_map(config_if_small or {})
         options.nireq = nireq
         options.input_names = _bytes_map(input_names or {})
         options.output_names = _bytes_map(output_names or {})

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from ovms._native import Core, Model
 from ovms.config import ModelConfig
@@ -24,6 +26,9 @@ Fetch = Callable[[int], Path]
 
 Release = Callable[[Path], None]
 """Is told that files which were fetched are not needed any more."""
+
+_IF_SMALL: Final = MappingProxyType({"INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"})
+_THREADING: Final = frozenset({*_IF_SMALL, "NUM_STREAMS", "PERFORMANCE_HINT"})
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +127,7 @@ class ModelLoader:
             str(path),
             device=config.target_device,
             config=self._properties(),
+            config_if_small=self._properties_if_small(),
             nireq=config.nireq,
             input_names=names.inputs,
             output_names=names.outputs,
@@ -137,12 +143,13 @@ class ModelLoader:
         }
         logger.info("Matched keys for model: %s", keys)
         logger.info(
-            "[Model: %s, version: %d] --- on %s: %s, %d infer requests",
+            "[Model: %s, version: %d] --- on %s: %s, %d infer requests%s",
             self._id.name,
             self._id.version,
             config.target_device,
             f"{model.streams} streams" if model.streams else "streams unknown",
             model.nireq,
+            ", one thread as the model is small" if model.small else "",
         )
         self._log_setup(model, path)
         if config.warmup:
@@ -189,3 +196,12 @@ class ModelLoader:
         if cpus.usable < cpus.cpuset and only_cpu:
             properties.setdefault("INFERENCE_NUM_THREADS", str(cpus.usable))
         return properties
+
+    def _properties_if_small(self) -> dict[str, str]:
+        """What takes their place for a small model, unless the configuration has a say in it.
+
+        Such a model runs on the thread that has its request. A second thread takes longer to wake than it saves, and
+        pinning would move the first to the stream's core and back for each request.
+        """
+        own = self._config.plugin_config
+        return {} if self._config.target_device != "CPU" or _THREADING & own.keys() else dict(_IF_SMALL)

@@ -218,6 +218,33 @@ def test_devices_that_the_quota_bounds(tmp_path: Path, device: str, config: dict
     assert found == config | ({"INFERENCE_NUM_THREADS": "3"} if bounded else {})
 
 
+@pytest.mark.parametrize(
+    ("device", "config", "left_alone"),
+    [
+        ("CPU", {}, False),
+        ("CPU", {"INFERENCE_PRECISION_HINT": "f32"}, False),
+        ("CPU", {"NUM_STREAMS": "2"}, True),
+        ("CPU", {"INFERENCE_NUM_THREADS": "2"}, True),
+        ("CPU", {"ENABLE_CPU_PINNING": "YES"}, True),
+        ("CPU", {"PERFORMANCE_HINT": "THROUGHPUT"}, True),
+        ("AUTO:CPU", {}, True),
+        ("GPU", {}, True),
+    ],
+)
+def test_small_models_run_on_one_thread_unless_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, device: str, config: dict[str, str], left_alone: bool
+) -> None:
+    model = ModelConfig(name="m", base_path="/m", target_device=device, plugin_config=config)
+    for cpus in (Cpus(8, 8, 2.5), Cpus(8, 8, 9.0)):
+        found = loader(Runtime(cpus=cpus), tmp_path, model)._properties_if_small()
+        assert found == ({} if left_alone else {"INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"})
+    if device == "CPU":
+        caplog.set_level("INFO")
+        folder = synthetic.null_model(tmp_path)
+        loader(Runtime(), folder, model).load()
+        assert ("one thread as the model is small" in caplog.text) is not left_alone
+
+
 def test_a_failed_warm_up_is_a_failed_load(tmp_path: Path) -> None:
     """And leaves nothing of the model behind."""
     n = parameter("n", [1], ov.Type.i64)

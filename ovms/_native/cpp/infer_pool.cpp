@@ -10,6 +10,10 @@ namespace {
 // of the model's inputs and outputs.
 constexpr size_t kMostSpares = 8;
 
+// For how long others may be faster than a thread that waits for a short run. Two threads on two cores had up to twice the
+// calls of a model of ten numbers than without it.
+constexpr auto kPatience = std::chrono::microseconds(100);
+
 }  // namespace
 
 Lease::~Lease() {
@@ -99,10 +103,24 @@ Lease InferPool::lease_quick(Clock::duration longest) {
     // which would have to wait for it as well; and calls once given away would keep the slots from those that follow.
     Waiter waiter;
     waiter.quick = true;
+    waiter.since = Clock::now();
     waiting_.push_back(&waiter);
-    if (!waiter.ready.wait_for(lock, 2 * longest, [&] { return waiter.slot != nullptr; })) {
+    const auto last = waiter.since + 2 * longest;
+    while (waiter.slot == nullptr) {
+        const bool news = waiter.ready.wait_until(lock, last, [&] { return waiter.slot != nullptr || waiter.told; });
+        if (waiter.slot != nullptr) break;
+        waiter.told = false;
+        if (news && free_.empty()) continue;  // whoever told this one has it again
         waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &waiter));
-        return {};
+        if (!news) return {};
+        waiter.slot = free_.back();
+        free_.pop_back();
+    }
+    // Of two that were given back at once this one took one.
+    if (!free_.empty() && !waiting_.empty()) {
+        InferSlot* const other = free_.back();
+        free_.pop_back();
+        hand_over(other);
     }
     return {this, waiter.slot};
 }
@@ -119,7 +137,19 @@ void InferPool::give_back(InferSlot* slot) {
         (slot->spare ? free_spares_ : free_).push_back(slot);
         return;
     }
-    // Handed over directly: a slot that went to the free list first could be taken by a newcomer.
+    Waiter* const next = waiting_.front();
+    // A thread that answers one call after another goes on with the next while this one wakes up, which takes longer than
+    // a run: else both would sleep and wake once for each call.
+    if (next->quick && Clock::now() - next->since < kPatience) {
+        free_.push_back(slot);
+        if (!std::exchange(next->told, true)) next->ready.notify_one();
+        return;
+    }
+    // Directly: a slot that went to the free list first could be taken by a newcomer.
+    hand_over(slot);
+}
+
+void InferPool::hand_over(InferSlot* slot) {
     Waiter* const next = waiting_.front();
     waiting_.pop_front();
     next->slot = slot;

@@ -78,10 +78,13 @@ private:
     struct Waiter {  // lives on the waiting thread's stack
         std::condition_variable ready;
         InferSlot* slot = nullptr;
-        bool quick = false;  // it would not wait for its turn
+        bool quick = false;  // it would not wait for its turn, and is told of slots that become free
+        bool told = false;   // of one, since it last looked
+        Clock::time_point since;
     };
 
     void give_back(InferSlot* slot);
+    void hand_over(InferSlot* slot);  // to the one that waits longest
     size_t waiting() const;
     InferSlot* spare();
 

@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "model_setup.hpp"
+#include "small_model.hpp"
 
 namespace ovms {
 namespace {
@@ -122,6 +123,10 @@ public:
         const bool choosable = std::any_of(free_.begin(), free_.end(), [](const FreeShape& f) { return !f.allowed.empty(); });
         const bool any_rank = std::any_of(own_shapes_.begin(), own_shapes_.end(),
                                           [](const ov::PartialShape& shape) { return shape.rank().is_dynamic(); });
+        if (!choosable && !options_.config_if_small.empty() && is_small(*read_)) {
+            for (const auto& [key, value] : options_.config_if_small) config_[key] = value;
+            model.small_ = true;
+        }
         if (choosable && options_.compiled_shapes != 0 && !any_rank) return build_apart(options_.compiled_shapes, model);
         if (choosable) {
             bool taken = make_dynamic(*read_, free_);

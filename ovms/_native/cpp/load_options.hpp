@@ -23,6 +23,7 @@ struct Preprocessing {
 struct LoadOptions {
     std::string device = "CPU";
     std::map<std::string, std::string> config;        // OpenVINO properties, as text
+    std::map<std::string, std::string> config_if_small;  // and these instead of them, for a small_model.hpp
     uint32_t nireq = 0;                                // 0: OpenVINO's optimal number
     size_t max_queue = kNoLimit;                       // requests that may wait for an infer request
     std::map<std::string, std::string> input_names;   // model tensor name -> public name

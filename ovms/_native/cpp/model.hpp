@@ -56,6 +56,8 @@ public:
     uint64_t shape_hits() const { return shape_hits_.load(std::memory_order_relaxed); }
     // OpenVINO's streams, that is how many inferences really run at once; 0 if the device does not say.
     uint32_t streams() const { return streams_; }
+    // Whether it was loaded with what options say for small models.
+    bool small() const { return small_; }
 
     // For a warm-up: leases go round the infer requests, so that each gets its share.
     void take_turns(bool on);
@@ -81,6 +83,7 @@ private:
     uint32_t nireq_ = 0;
     uint32_t streams_ = 0;
     bool compiles_shapes_ = false;
+    bool small_ = false;
     std::atomic<uint32_t> pins_{0};
     std::atomic<bool> awaited_{false};  // somebody waits for the last pin
     std::mutex mutex_;
