@@ -34,6 +34,8 @@ class Player:
         self._frames = frames
         self._rate = rate
         self._count = count
+        self.seconds = count / rate if rate else 0.0
+        """How long it plays, the last frame included, if nothing holds it up."""
         self.dropped = 0
         """Frames that were due while the one before was still in use."""
 

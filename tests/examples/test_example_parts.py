@@ -12,6 +12,7 @@ from PIL import Image
 
 from examples.classification.legacy_weights import read_legacy_weights
 from examples.classification.numpy_client import read_work
+from examples.client_options import host
 from examples.client_utils import print_statistics
 from examples.multi_inputs import sources
 from examples.multi_inputs.sources import Player, read_frames
@@ -50,6 +51,14 @@ def test_pictures_are_transposed(method: str | None, shape: tuple[int, ...], tmp
         assert images[1, 4, 2, 3] == pictures[1, 3, 4, 2]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("localhost", "localhost"), ("10.0.0.7", "10.0.0.7"), ("::1", "[::1]"), ("[fe80::1%eth0]", "[fe80::1%eth0]")],
+)
+def test_hosts_are_ready_for_a_port(text: str, expected: str) -> None:
+    assert host(text) == expected
+
+
 class Clock:
     """Time that only passes when it is slept through or spent."""
 
@@ -80,6 +89,7 @@ def test_frames_come_at_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     came, dropped, last = play(monkeypatch, 10, [0.01] * 9)
     assert (came, dropped) == ([0, 1, 2, 3, 0, 1], 0)
     assert last == pytest.approx(0.5)
+    assert Player([], 10, 6).seconds == pytest.approx(0.6)
 
 
 def test_frames_that_are_due_too_soon_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
