@@ -414,6 +414,13 @@ def test_no_such_model_and_no_such_server(served: Served, script: str) -> None:
     assert "Connection refused" in unreachable
 
 
+@pytest.mark.parametrize("script", ["prepare.py", "face_detection/build_face_model.py"])
+def test_no_such_folder(served: Served, script: str) -> None:
+    failed = served.run(script, served.folder / "models.json").error()  # whose files are in the cache by now
+    assert "Not a directory" in failed
+    assert "models.json" in failed
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
