@@ -36,10 +36,9 @@ def choose_input(model: ModelMetadata, name: str | None) -> str:
     return choose_name(model.name, model.inputs, name)
 
 
-def number_dtype(tensor: TensorInfo) -> np.dtype[Any]:
-    """The dtype of an input that takes numbers NumPy knows."""
+def number_dtype(name: str, tensor: TensorInfo) -> np.dtype[Any]:
+    """The dtype of an input of that name, if it takes numbers that NumPy knows."""
     try:
         return np.dtype(tensor.dtype)
     except TypeError as error:  # of "string", and bfloat16
-        name = tensor.name.removesuffix(":0")
         raise ExampleError(f"input {name!r} takes {tensor.dtype}, which this example cannot send") from error

@@ -17,7 +17,7 @@ def load_array(path: Path) -> Array:
     """The array of a .npy file, read as it is used. Raises `ExampleError`."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # of damaged files NumPy raises ValueError, EOFError, SyntaxError, TokenError ...
         why = reason(error) if isinstance(error, OSError) else "not a NumPy file of numbers (.npy)"
         raise ExampleError(f"{path}: {why}") from error
     if not isinstance(array, np.ndarray):

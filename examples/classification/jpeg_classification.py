@@ -40,7 +40,7 @@ def main() -> None:
         name = choose_input(model, options.input_name)
         for path, label in pictures:
             picture = read_picture(path).resize((options.size, options.size))
-            inputs = {name: as_input([picture], model.inputs[name])}
+            inputs = {name: as_input([picture], name, model.inputs[name])}
             began = time.perf_counter()
             with asking(target, options.model_name):
                 outputs = client.predict(options.model_name, inputs)

@@ -49,4 +49,4 @@ def read_batches(options: argparse.Namespace, model: ModelMetadata, fill: bool =
     for first in range(0, len(files), options.batch_size):
         chosen = files[first : first + options.batch_size]
         pictures = [read_picture(path).resize((options.width, options.height)) for path in chosen]
-        yield Batch(chosen, pictures, {name: as_input(pictures, model.inputs[name])})
+        yield Batch(chosen, pictures, {name: as_input(pictures, name, model.inputs[name])})

@@ -86,7 +86,7 @@ def play(options: argparse.Namespace, player: Player, report: Report) -> None:
             for frame in player:
                 sent = time.perf_counter()
                 for name, (key, tensor) in models.items():
-                    inputs = {key: as_input([frame], tensor)}
+                    inputs = {key: as_input([frame], key, tensor)}
                     with asking(target, name):
                         answer = client.predict(name, inputs, outputs=options.output_layer)
                     report.answers[name] += 1

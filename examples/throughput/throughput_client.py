@@ -47,7 +47,7 @@ async def load(options: argparse.Namespace, images: Array | None) -> tuple[Resul
         with asking(target, options.model_name):
             model = await client.metadata(options.model_name, version)
         name = choose_input(model, options.input_name)
-        batches = make_batches(images, options.batchsize, model.inputs[name])
+        batches = make_batches(images, options.batchsize, name, model.inputs[name])
         numbers = iter(range(options.calls))  # shared: each call is made by whoever is free
 
         async def caller() -> None:
@@ -67,15 +67,13 @@ async def load(options: argparse.Namespace, images: Array | None) -> tuple[Resul
         return result, time.perf_counter() - began
 
 
-def make_batches(images: Array | None, size: int, tensor: TensorInfo) -> list[Array]:
+def make_batches(images: Array | None, size: int, name: str, tensor: TensorInfo) -> list[Array]:
     """Whole batches of the pictures, in order; or one of zeros."""
     if images is None:
         shape = (size, *(tensor.shape or ())[1:])
         if tensor.shape is None or -1 in shape:
-            raise ExampleError(
-                f"input {tensor.name.removesuffix(':0')!r} has no fixed shape: give pictures with --images_numpy_path"
-            )
-        dtype = number_dtype(tensor)
+            raise ExampleError(f"input {name!r} has no fixed shape: give pictures with --images_numpy_path")
+        dtype = number_dtype(name, tensor)
         check_request(shape, dtype)
         return [np.zeros(shape, dtype)]
     if images.ndim == 0 or len(images) < size:
