@@ -57,3 +57,5 @@ if __name__ == "__main__":
         print(prepare(Path(sys.argv[1]), default_cache()))
     except (FetchError, OSError) as failure:
         sys.exit(f"error: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -181,6 +181,8 @@ class Connections:
             return Cancelled("the client was closed")
         if isinstance(error, TimeoutError) and deadline is not None and time.monotonic() >= deadline:
             return DeadlineExceeded(f"{place}: no reply in time")
+        if isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError):
+            return Unavailable(f"{place}: the answer is no HTTP")  # its text would be what came, such as bytes of gRPC
         return Unavailable(f"{place}: {error}")
 
 

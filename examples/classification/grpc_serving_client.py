@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from ovms_client import Client
 
 from examples.classification.numpy_client import add_numpy_options, choose_output, classify, read_work
-from examples.client_calls import asking, choose_input
+from examples.client_calls import asking, choose_input, grpc_credentials
 from examples.client_options import add_grpc_options, grpc_target, run
 from examples.numpy_files import Array
 
@@ -22,7 +22,7 @@ def main() -> None:
     work = read_work(options)
     target = grpc_target(options)
     version = options.model_version or 0
-    with Client(target) as client:
+    with Client(target, credentials=grpc_credentials(options)) as client:
         with asking(target, options.model_name):
             model = client.metadata(options.model_name, version)
         name = choose_input(model, options.input_name)

@@ -14,8 +14,9 @@ import numpy as np
 from ovms_client import Client
 
 from examples.classification.numpy_client import choose_output
-from examples.client_calls import asking, choose_input
+from examples.client_calls import asking, choose_input, grpc_credentials
 from examples.client_options import (
+    LONGEST_SIDE,
     ExampleError,
     add_grpc_options,
     add_model_options,
@@ -33,13 +34,13 @@ def main() -> None:
     pictures = read_list(options.images_list)
     names = read_lines(options.class_names_path) if options.class_names_path else []
     target, times, correct = grpc_target(options), [], 0
-    with Client(target) as client:
+    with Client(target, credentials=grpc_credentials(options)) as client:
         with asking(target, options.model_name):
             model = client.metadata(options.model_name)
         name = choose_input(model, options.input_name)
         for path, label in pictures:
             picture = read_picture(path).resize((options.size, options.size))
-            inputs = {name: as_input([picture], model.inputs[name])}
+            inputs = {name: as_input([picture], name, model.inputs[name])}
             began = time.perf_counter()
             with asking(target, options.model_name):
                 outputs = client.predict(options.model_name, inputs)
@@ -63,7 +64,8 @@ def parse_options() -> argparse.Namespace:
     add("--input_name", help="name of the input (default: the model's, if it has one)")
     add("--output_name", help="name of the output (default: the model's, if it has one)")
     add_model_options(parser, version=False)
-    add("--size", type=number_from(1), default=224, help="pictures become SIZE x SIZE pixels (default: %(default)s)")
+    size = "pictures become SIZE x SIZE pixels (default: %(default)s)"
+    add("--size", type=number_from(1, LONGEST_SIDE), default=224, help=size)
     return parser.parse_args()
 
 

@@ -1,8 +1,9 @@
 """What the clients that send NumPy files have in common, whatever API they speak."""
 
 import argparse
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from examples.client_options import ExampleError, add_model_options, number_from, read_lines
 from examples.client_utils import print_statistics
-from examples.numpy_files import Array, load_array
+from examples.numpy_files import Array, check_request, load_array
 
 Predict = Callable[[Array], Array]
 """Sends one batch and returns the output that was chosen, of which row i is about picture i."""
@@ -29,7 +30,7 @@ def add_numpy_options(parser: argparse.ArgumentParser) -> None:
     transpose = "whether to transpose the pictures (default: %(default)s)"
     add("--transpose_input", choices=["False", "True"], default="True", help=transpose)
     add("--transpose_method", choices=TRANSPOSES, default="nhwc2nchw", help="how (default: %(default)s)")
-    iterations = "number of requests; pictures are used again if there are too few (default: 0, each picture once)"
+    iterations = "number of requests; pictures are used again if there are too few (default: 0, each counts once)"
     add("--iterations", type=number_from(0), default=0, help=iterations)
     add("--batchsize", type=number_from(1), default=1, help="pictures in a request (default: %(default)s)")
     add_model_options(parser)
@@ -44,6 +45,8 @@ class Work:
     names: list[str]
     batch_size: int
     iterations: int
+    counted: int
+    """How many of the pictures that are sent count; those after them only fill up the last request."""
 
     def batch(self, iteration: int) -> Array:
         """Numbers of the pictures of a request, which start again after the last one."""
@@ -56,11 +59,8 @@ def read_work(options: argparse.Namespace) -> Work:
     images = load_array(options.images_numpy_path)
     if images.ndim == 0 or not len(images):
         raise ExampleError(f"{options.images_numpy_path}: no pictures: its shape is {list(images.shape)}")
-    labels = None
-    if options.labels_numpy_path:
-        labels = load_array(options.labels_numpy_path).reshape(-1)
-        if len(labels) != len(images):
-            raise ExampleError(f"{options.labels_numpy_path}: {len(labels)} labels for {len(images)} pictures")
+    check_request((options.batchsize, *images.shape[1:]), images.dtype)
+    labels = read_labels(options.labels_numpy_path, len(images)) if options.labels_numpy_path else None
     names = read_lines(options.class_names_path) if options.class_names_path else []
     if options.transpose_input == "True":
         if images.ndim != 4:
@@ -69,8 +69,21 @@ def read_work(options: argparse.Namespace) -> Work:
                 "use --transpose_input False"
             )
         images = images.transpose(TRANSPOSES[options.transpose_method])
-    iterations = options.iterations or max(1, len(images) // options.batchsize)
-    return Work(images, labels, names, options.batchsize, iterations)
+    iterations = options.iterations or math.ceil(len(images) / options.batchsize)
+    counted = options.iterations * options.batchsize or len(images)
+    return Work(images, labels, names, options.batchsize, iterations, counted)
+
+
+def read_labels(path: Path, count: int) -> Array:
+    """The class of each of `count` pictures, i64 [count]. Raises `ExampleError`."""
+    labels = load_array(path)
+    if labels.shape not in ((count,), (count, 1)):
+        raise ExampleError(f"{path}: labels of shape {list(labels.shape)} for {count} pictures")
+    with np.errstate(invalid="ignore"):  # of NaN
+        numbers = labels.reshape(-1).astype(np.int64) if labels.dtype.kind in "iuf" else None
+    if numbers is None or not np.array_equal(numbers, labels.reshape(-1)):
+        raise ExampleError(f"{path}: values of dtype {labels.dtype}, expected whole numbers: the classes")
+    return numbers
 
 
 def classify(work: Work, options: argparse.Namespace, predict: Predict) -> None:
@@ -92,7 +105,7 @@ def classify(work: Work, options: argparse.Namespace, predict: Predict) -> None:
         speed = 1e3 * len(batch) / times[-1]
         print(f"Iteration {iteration + 1}; Processing time: {times[-1]:.2f} ms; speed {speed:.2f} fps")
         print("top results in a single batch:")
-        for row, number in enumerate(chosen):
+        for row, number in enumerate(chosen[: work.counted - iteration * work.batch_size]):
             found = int(np.argmax(output[row]))
             verdict = ""
             if work.labels is not None:
@@ -107,12 +120,19 @@ def classify(work: Work, options: argparse.Namespace, predict: Predict) -> None:
 
 def choose_output(outputs: dict[str, Array], name: str | None) -> Array:
     """The output of that name, or the only one."""
-    if name is None and len(outputs) == 1:
-        return next(iter(outputs.values()))
-    if name not in outputs:
-        problem = "choose one of several outputs" if name is None else f"no output {name!r}"
-        raise ExampleError(f"{problem}; available outputs: {', '.join(sorted(outputs))}")
-    return outputs[name]
+    check_output(outputs, name)
+    return next(iter(outputs.values())) if name is None else outputs[name]
+
+
+def check_output(outputs: Collection[str], name: str | None) -> None:
+    """Raise `ExampleError` if there is no output of that name, or several and no name."""
+    if name is None and len(outputs) != 1:
+        problem = "choose one of several outputs"
+    elif name is not None and name not in outputs:
+        problem = f"no output {name!r}"
+    else:
+        return
+    raise ExampleError(f"{problem}; available outputs: {', '.join(sorted(outputs))}")
 
 
 def _class(number: int, names: list[str]) -> str:

@@ -17,11 +17,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from ovms_client import Client
 
-from examples.classification.numpy_client import add_numpy_options, choose_output, classify, read_work
-from examples.client_calls import asking, choose_input
-from examples.client_options import ExampleError, add_rest_options, rest_base, run
+from examples.classification.numpy_client import add_numpy_options, check_output, choose_output, classify, read_work
+from examples.client_options import ExampleError, add_rest_options, choose_name, run
 from examples.numpy_files import Array
 from examples.rest_calls import ask, model_url
 
@@ -38,16 +36,29 @@ def main() -> None:
     options = parser.parse_args()
     work = read_work(options)
     url = model_url(options)
-    if options.request_format.endswith("_name") and not options.input_name:
-        with Client(rest_base(options)) as client, asking(url, options.model_name):
-            model = client.metadata(options.model_name, options.model_version or 0)
-        options.input_name = choose_input(model, None)
+    if work.images.dtype.kind not in "biufU":
+        dtype = work.images.dtype
+        raise ExampleError(f"{options.images_numpy_path}: values of dtype {dtype}, of which JSON has no form")
+    if options.request_format.endswith("_name") or options.input_name or options.output_name:
+        # Without names in a request or its reply nobody else would say that one is wrong.
+        inputs, outputs = signature(ask(f"{url}/metadata", options))
+        options.input_name = choose_name(options.model_name, inputs, options.input_name)
+        check_output(outputs, options.output_name)
 
     def predict(batch: Array) -> Array:
         body = json.dumps(request(batch, options.request_format, options.input_name)).encode()
-        return choose_output(outputs_of(ask(f"{url}:predict", body), options.output_name), options.output_name)
+        return choose_output(outputs_of(ask(f"{url}:predict", options, body), options.output_name), options.output_name)
 
     classify(work, options, predict)
+
+
+def signature(metadata: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Names of the inputs and of the outputs."""
+    try:
+        found = metadata["metadata"]["signature_def"]["signatureDef"][SIGNATURE]
+        return list(found["inputs"]), list(found["outputs"])
+    except (KeyError, TypeError) as error:
+        raise ExampleError(f"the model's metadata have no signature {SIGNATURE!r}") from error
 
 
 def request(batch: Array, form: str, name: str) -> dict[str, Any]:

@@ -132,5 +132,7 @@ if __name__ == "__main__":
         sys.exit("usage: python examples/face_detection/build_face_model.py REPOSITORY")
     try:
         print(write_model(Path(sys.argv[1]), default_cache()))
-    except FetchError as failure:
+    except (FetchError, OSError) as failure:
         sys.exit(f"error: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ovms_client import Client
 
-from examples.client_calls import asking
+from examples.client_calls import asking, grpc_credentials
 from examples.client_options import ExampleError, grpc_target, reason, run
 from examples.face_detection.faces import Face, draw_faces, read_detections, read_faces
 from examples.face_detection.folder import Batch, add_folder_options, read_batches
@@ -25,8 +25,10 @@ def main() -> None:
     help_text = "folder for the results (default: %(default)s)"
     parser.add_argument("--output_dir", type=Path, default=Path("results"), help=help_text)
     options = parser.parse_args()
+    if options.output_dir.resolve() == options.input_images_dir.resolve():
+        raise ExampleError(f"{options.output_dir}: the results would take the place of the pictures")
     target, total, count = grpc_target(options), 0, 0
-    with Client(target) as client:
+    with Client(target, credentials=grpc_credentials(options)) as client:
         with asking(target, options.model_name):
             model = client.metadata(options.model_name)
         for batch in read_batches(options, model):

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ovms_client import Client
 
-from examples.client_calls import asking
+from examples.client_calls import asking, grpc_credentials
 from examples.client_options import add_grpc_options, add_model_options, grpc_target, run
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     target = grpc_target(options)
     print(f"Getting model status for model: {options.model_name}")
-    with Client(target) as client, asking(target, options.model_name):
+    with Client(target, credentials=grpc_credentials(options)) as client, asking(target, options.model_name):
         versions = client.status(options.model_name, options.model_version or 0)
     for version in versions:
         print(f"\nModel version: {version.version}")

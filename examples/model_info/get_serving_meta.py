@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ovms_client import Client, TensorInfo
 
-from examples.client_calls import asking
+from examples.client_calls import asking, grpc_credentials
 from examples.client_options import add_grpc_options, add_model_options, grpc_target, run
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     options = parser.parse_args()
     target = grpc_target(options)
     print(f"Getting model metadata for model: {options.model_name}")
-    with Client(target) as client, asking(target, options.model_name):
+    with Client(target, credentials=grpc_credentials(options)) as client, asking(target, options.model_name):
         model = client.metadata(options.model_name, options.model_version or 0)
     print(f"Version: {model.version}")
     show("Input", model.inputs)
@@ -29,7 +29,7 @@ def main() -> None:
 
 def show(kind: str, tensors: Mapping[str, TensorInfo]) -> None:
     print(f"{kind}s metadata:")
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):  # a map of protobuf has no order
         shape = "any" if tensor.shape is None else list(tensor.shape)
         print(f"\t{kind} name: {name}; shape: {shape}; dtype: {tensor.dtype}")
 

@@ -16,7 +16,7 @@ def main() -> None:
     add_rest_options(parser)
     add_model_options(parser)
     options = parser.parse_args()
-    print(json.dumps(ask(model_url(options)), indent=2))
+    print(json.dumps(ask(model_url(options), options), indent=2))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from ovms_client import Client
 
-from examples.client_calls import asking, choose_input
-from examples.client_options import ExampleError, number_from, port, run
+from examples.client_calls import asking, choose_input, grpc_credentials
+from examples.client_options import LONGEST_SIDE, ExampleError, add_tls_option, host, number_from, port, run
 from examples.multi_inputs.sources import Player, read_frames
 from examples.pictures import as_input
 
@@ -56,13 +56,12 @@ def main() -> int:
         threading.Thread(target=play, args=(options, Player(frames[path], options.fps, options.frames), report))
         for (path, _), report in zip(places, reports, strict=True)
     ]
-    began = time.perf_counter()
     for thread in threads:
         thread.daemon = True  # Ctrl-C ends the program, whatever they wait for
         thread.start()
     for thread in threads:
         thread.join()
-    seconds = time.perf_counter() - began
+    seconds = max(report.seconds for report in reports)
     for report in reports:
         print(f"error: {report}" if report.error else report, file=sys.stderr if report.error else sys.stdout)
     for model in options.network_name:
@@ -77,7 +76,7 @@ def play(options: argparse.Namespace, player: Player, report: Report) -> None:
     target = f"{options.ip}:{options.port}"
     began = time.perf_counter()
     try:
-        with Client(target) as client:
+        with Client(target, credentials=grpc_credentials(options)) as client:
             models = {}
             for name in options.network_name:
                 with asking(target, name):
@@ -87,7 +86,7 @@ def play(options: argparse.Namespace, player: Player, report: Report) -> None:
             for frame in player:
                 sent = time.perf_counter()
                 for name, (key, tensor) in models.items():
-                    inputs = {key: as_input([frame], tensor)}
+                    inputs = {key: as_input([frame], key, tensor)}
                     with asking(target, name):
                         answer = client.predict(name, inputs, outputs=options.output_layer)
                     report.answers[name] += 1
@@ -95,7 +94,7 @@ def play(options: argparse.Namespace, player: Player, report: Report) -> None:
                 report.milliseconds.append((time.perf_counter() - sent) * 1e3)
     except ExampleError as error:
         report.error = error
-    report.seconds = time.perf_counter() - began
+    report.seconds = max(time.perf_counter() - began, player.seconds)  # the last frame has its time, too
     report.dropped = player.dropped
 
 
@@ -107,13 +106,15 @@ def parse_options() -> argparse.Namespace:
     add("-l", "--input_layer", help="name of the input (default: each model's, if it has one)")
     output = "an output to send back; give the option again for another one (default: all)"
     add("-o", "--output_layer", action="append", help=output)
-    add("-d", "--frame_size", type=number_from(1), help="frames become this many pixels square (default: as they are)")
+    frame_size = "frames become this many pixels square (default: as they are)"
+    add("-d", "--frame_size", type=number_from(1, LONGEST_SIDE), help=frame_size)
     cameras = "sources that play each file, as if they were cameras (default: %(default)s)"
     add("-c", "--num_cameras", type=number_from(1), default=1, help=cameras)
     file = "folder of pictures, or animation; give the option again for another one"
     add("-f", "--file", type=Path, action="append", required=True, help=file)
-    add("-i", "--ip", default="localhost", help="host of the server (default: %(default)s)")
+    add("-i", "--ip", type=host, default="localhost", help="host of the server (default: %(default)s)")
     add("-p", "--port", type=port, default=9000, help="its gRPC port (default: %(default)s)")
+    add_tls_option(parser)
     add(
         "--fps", type=rate, default=30.0, help="frames a second; 0: as fast as they are answered (default: %(default)s)"
     )

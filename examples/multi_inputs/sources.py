@@ -6,8 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageSequence
 
-from examples.client_options import ExampleError, reason
-from examples.pictures import picture_files, read_picture
+from examples.pictures import opened, picture_files, read_picture
 
 
 def read_frames(path: Path, side: int | None) -> list[Image.Image]:
@@ -18,12 +17,8 @@ def read_frames(path: Path, side: int | None) -> list[Image.Image]:
     if path.is_dir():
         frames = [read_picture(file) for file in picture_files(path)]
     else:
-        read_picture(path)  # says what is wrong with it, if something is
-        try:
-            with Image.open(path) as animation:
-                frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(animation)]
-        except (OSError, SyntaxError) as error:
-            raise ExampleError(f"{path}: {reason(error)}") from error
+        with opened(path) as animation:
+            frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(animation)]
     return [frame.resize((side, side)) for frame in frames] if side else frames
 
 
@@ -34,6 +29,8 @@ class Player:
         self._frames = frames
         self._rate = rate
         self._count = count
+        self.seconds = count / rate if rate else 0.0
+        """How long it plays, the last frame included, if nothing holds it up."""
         self.dropped = 0
         """Frames that were due while the one before was still in use."""
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import grpc
 from tensorflow.core.protobuf.error_codes_pb2 import Code
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest, ModelVersionStatus
 from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
 from examples.client_options import add_grpc_options, add_model_options, grpc_target, run
-from examples.tensorflow_serving_api.calls import SECONDS, asking, model_spec
+from examples.tensorflow_serving_api.calls import SECONDS, asking, channel, model_spec
 
 
 def main() -> None:
@@ -23,8 +22,8 @@ def main() -> None:
     target = grpc_target(options)
     print(f"Getting model status for model: {options.model_name}")
     request = GetModelStatusRequest(model_spec=model_spec(options))
-    with grpc.insecure_channel(target) as channel, asking(target, options.model_name):
-        answer = ModelServiceStub(channel).GetModelStatus(request, SECONDS)
+    with channel(options) as connection, asking(target, options.model_name):
+        answer = ModelServiceStub(connection).GetModelStatus(request, SECONDS)
     for version in answer.model_version_status:
         print(f"\nModel version: {version.version}")
         print(f"State: {ModelVersionStatus.State.Name(version.state)}")

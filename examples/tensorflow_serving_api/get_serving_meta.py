@@ -7,14 +7,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import grpc
 from tensorflow.core.framework.types_pb2 import DataType
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from examples.client_options import add_grpc_options, add_model_options, grpc_target, run
-from examples.tensorflow_serving_api.calls import SECONDS, asking, model_spec
+from examples.tensorflow_serving_api.calls import SECONDS, asking, channel, model_spec
 
 
 def main() -> None:
@@ -25,8 +24,8 @@ def main() -> None:
     target = grpc_target(options)
     print(f"Getting model metadata for model: {options.model_name}")
     request = GetModelMetadataRequest(model_spec=model_spec(options), metadata_field=["signature_def"])
-    with grpc.insecure_channel(target) as channel, asking(target, options.model_name):
-        answer = PredictionServiceStub(channel).GetModelMetadata(request, SECONDS)
+    with channel(options) as connection, asking(target, options.model_name):
+        answer = PredictionServiceStub(connection).GetModelMetadata(request, SECONDS)
     print(f"Version: {answer.model_spec.version.value}")
     signatures = SignatureDefMap.FromString(answer.metadata["signature_def"].value).signature_def
     show("Input", signatures["serving_default"].inputs)
@@ -35,7 +34,7 @@ def main() -> None:
 
 def show(kind: str, tensors: Mapping[str, TensorInfo]) -> None:
     print(f"{kind}s metadata:")
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):  # a map of protobuf has no order
         shape = [dim.size for dim in tensor.tensor_shape.dim]
         print(f"\t{kind} name: {name}; shape: {shape}; dtype: {DataType.Name(tensor.dtype)}")
 

@@ -6,16 +6,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import grpc
 from tensorflow import make_ndarray, make_tensor_proto
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from examples.classification.numpy_client import add_numpy_options, choose_output, classify, read_work
-from examples.client_options import ExampleError, add_grpc_options, grpc_target, run
+from examples.client_options import add_grpc_options, choose_name, grpc_target, run
 from examples.numpy_files import Array
-from examples.tensorflow_serving_api.calls import SECONDS, asking, model_spec
+from examples.tensorflow_serving_api.calls import SECONDS, asking, channel, model_spec
 
 # gRPC takes answers of up to 4 MB unless it is told otherwise.
 CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1)]
@@ -28,8 +27,8 @@ def main() -> None:
     options = parser.parse_args()
     work = read_work(options)
     target = grpc_target(options)
-    with grpc.insecure_channel(target, CHANNEL_OPTIONS) as channel:
-        stub = PredictionServiceStub(channel)
+    with channel(options, CHANNEL_OPTIONS) as connection:
+        stub = PredictionServiceStub(connection)
         name = options.input_name or sole_input(stub, options, target)
 
         def predict(batch: Array) -> Array:
@@ -50,11 +49,7 @@ def sole_input(stub: PredictionServiceStub, options: argparse.Namespace, target:
     with asking(target, options.model_name):
         answer = stub.GetModelMetadata(request, SECONDS)
     signatures = SignatureDefMap.FromString(answer.metadata["signature_def"].value).signature_def
-    inputs = signatures["serving_default"].inputs
-    if len(inputs) != 1:
-        names = ", ".join(sorted(inputs))
-        raise ExampleError(f"model {options.model_name!r} takes several inputs: choose one with --input_name: {names}")
-    return str(next(iter(inputs)))
+    return choose_name(options.model_name, signatures["serving_default"].inputs, None)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from ovms_client import AsyncClient, ServerError, TensorInfo
 
-from examples.client_calls import asking, choose_input
+from examples.client_calls import asking, choose_input, grpc_credentials, number_dtype
 from examples.client_options import ExampleError, add_grpc_options, add_model_options, grpc_target, number_from, run
-from examples.numpy_files import Array, load_array
+from examples.numpy_files import Array, check_request, load_array
 
 PERCENTILES = (50, 90, 99)
 
@@ -43,11 +43,11 @@ def main() -> int:
 async def load(options: argparse.Namespace, images: Array | None) -> tuple[Result, float]:
     """Make all calls; returns what became of them, and the seconds that took."""
     target, version, result = grpc_target(options), options.model_version or 0, Result()
-    async with AsyncClient(target) as client:
+    async with AsyncClient(target, credentials=grpc_credentials(options)) as client:
         with asking(target, options.model_name):
             model = await client.metadata(options.model_name, version)
         name = choose_input(model, options.input_name)
-        batches = make_batches(images, options.batchsize, model.inputs[name])
+        batches = make_batches(images, options.batchsize, name, model.inputs[name])
         numbers = iter(range(options.calls))  # shared: each call is made by whoever is free
 
         async def caller() -> None:
@@ -67,17 +67,18 @@ async def load(options: argparse.Namespace, images: Array | None) -> tuple[Resul
         return result, time.perf_counter() - began
 
 
-def make_batches(images: Array | None, size: int, tensor: TensorInfo) -> list[Array]:
+def make_batches(images: Array | None, size: int, name: str, tensor: TensorInfo) -> list[Array]:
     """Whole batches of the pictures, in order; or one of zeros."""
     if images is None:
         shape = (size, *(tensor.shape or ())[1:])
         if tensor.shape is None or -1 in shape:
-            raise ExampleError(
-                f"input {tensor.name.removesuffix(':0')!r} has no fixed shape: give pictures with --images_numpy_path"
-            )
-        return [np.zeros(shape, tensor.dtype)]
+            raise ExampleError(f"input {name!r} has no fixed shape: give pictures with --images_numpy_path")
+        dtype = number_dtype(name, tensor)
+        check_request(shape, dtype)
+        return [np.zeros(shape, dtype)]
     if images.ndim == 0 or len(images) < size:
         raise ExampleError(f"too few pictures for a batch of {size}: their shape is {list(images.shape)}")
+    check_request((size, *images.shape[1:]), images.dtype)
     return [np.ascontiguousarray(images[at : at + size]) for at in range(0, len(images) - size + 1, size)]
 
 

@@ -173,7 +173,7 @@ def test_not_http(ask: Callable[..., Any], word: bytes) -> None:
     def say(connection: socket.socket) -> None:
         connection.sendall(word)
 
-    with scripted(say) as server, pytest.raises(errors.Unavailable):
+    with scripted(say) as server, pytest.raises(errors.Unavailable, match=r"the answer is no HTTP$"):
         ask(server.address)
 
 

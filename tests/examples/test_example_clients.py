@@ -1,6 +1,7 @@
 """Every example client against a live server with the real models, and the one line in which each of them fails."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -121,6 +122,12 @@ def test_pictures_are_used_again_if_there_are_too_few(served: Served) -> None:
     assert f"accuracy: 95.28 % ({5 * 343} of {5 * 360})" in outcome.out
 
 
+def test_pictures_that_fill_up_the_last_request_do_not_count(served: Served) -> None:
+    outcome = served.run(GRPC, *digits(served), "--batchsize", 200)
+    assert outcome.out.count("; correct\n") == 343, outcome
+    assert f"Classification accuracy: {DIGITS_RIGHT}\n" in outcome.out
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_numpy_over_rest_in_each_form(served: Served, form: str) -> None:
     outcome = served.run(REST, *digits(served), "--batchsize", 60, "--request_format", form)
@@ -189,6 +196,12 @@ def test_times_of_face_detection(served: Served) -> None:
     assert len(statistics(outcome.out)) == 8
 
 
+def test_each_batch_that_is_timed_is_a_whole_one(served: Served) -> None:
+    options = ("--input_images_dir", served.folder / "people", "--batch_size", 3, "--iterations", 1)
+    outcome = served.run(FACE_TIMES, *options, "--width", 64, "--height", 64)
+    assert "\nBatch 2: three.jpg, astronaut.jpg, camera.jpg, 1 times\n" in outcome.out, outcome
+
+
 def test_metadata(served: Served) -> None:
     outcome = served.run(META, "--model_name", "face-detection", "--model_version", 1)
     assert "\tInput name: image; shape: [-1, -1, -1, 3]; dtype: uint8\n" in outcome.out, outcome
@@ -244,6 +257,9 @@ def test_several_sources_and_models(served: Served, tmp_path: Path) -> None:
     chosen = served.run(MULTI, "-n", "face-detection", *sources[2:], "-o", "scores", "--frames", 1)
     assert "face-detection: 2 answers" in chosen.out, chosen
     assert chosen.out.endswith("the last one: scores [1, 50]\n")
+    rates = [float(rate) for rate in re.findall(r" ([\d.]+) fps", chosen.out)]
+    assert len(rates) == 2
+    assert max(rates) <= 30  # however soon the only frame is answered
 
 
 def test_a_source_that_fails_is_told_and_the_others_go_on(served: Served) -> None:
@@ -253,10 +269,17 @@ def test_a_source_that_fails_is_told_and_the_others_go_on(served: Served) -> Non
 
 
 def test_runs_as_a_program_from_any_folder(served: Served, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "examples" / META), "--model_name", "digits"]
-    command += ["--grpc_port", str(served.grpc_port)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert "Input name: pixels; shape: [-1, 64]; dtype: float32" in done.stdout
+    # There is no such proxy: servers on this machine are asked without one.
+    environment = os.environ | {"http_proxy": "http://localhost:1", "no_proxy": "elsewhere"}
+    for script, port, expected in (
+        (META, ("--grpc_port", str(served.grpc_port)), "Input name: pixels; shape: [-1, 64]; dtype: float32"),
+        (REST_STATUS, ("--rest_port", str(served.rest_port)), '"state": "AVAILABLE"'),
+    ):
+        command = [sys.executable, str(ROOT / "examples" / script), "--model_name", "digits", *port]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
+        )
+        assert expected in done.stdout
 
 
 def test_no_such_file(served: Served, tmp_path: Path) -> None:
@@ -283,7 +306,7 @@ def test_no_such_file(served: Served, tmp_path: Path) -> None:
         (
             GRPC,
             ("--images_numpy_path", "imgs.npy", "--labels_numpy_path", "digits_labels.npy"),
-            "digits_labels.npy: 360 labels for 7 pictures",
+            "digits_labels.npy: labels of shape [360] for 7 pictures",
         ),
         (
             GRPC,
@@ -319,6 +342,37 @@ def test_no_such_file(served: Served, tmp_path: Path) -> None:
             "are no faces that this example can read: probabilities [1, 1000]",
         ),
         (FACE, ("--input_images_dir", "people", "--output_dir", "models.json"), "models.json: File exists"),
+        (FACE, ("--input_images_dir", "people", "--output_dir", "people"), "people: the results would take the place"),
+        (
+            GRPC,
+            ("--images_numpy_path", "digits.npy", *DIGITS, "--labels_numpy_path", "nan.npy"),
+            "nan.npy: values of dtype float64, expected whole numbers: the classes",
+        ),
+        (
+            GRPC,
+            ("--images_numpy_path", "digits.npy", *DIGITS, "--batchsize", "10000000"),
+            "a batch of 10000000 has 2560000000 bytes, more than the 1073741824 of a request",
+        ),
+        (
+            REST,
+            ("--images_numpy_path", "complex.npy", *DIGITS),
+            "complex.npy: values of dtype complex64, of which JSON has no form",
+        ),
+        (
+            REST,
+            ("--images_numpy_path", "digits.npy", *DIGITS, "--output_name", "p"),
+            "no output 'p'; available outputs: probabilities",
+        ),
+        (
+            REST,
+            ("--images_numpy_path", "digits.npy", *DIGITS, "--input_name", "x"),
+            "model 'digits' has no input 'x'; its inputs: pixels",
+        ),
+        (
+            THROUGHPUT,
+            ("--model_name", "digits", "--batchsize", "10000000"),
+            "a batch of 10000000 has 2560000000 bytes, more than the 1073741824 of a request",
+        ),
         (
             THROUGHPUT,
             ("--model_name", "efficientnet"),
@@ -329,6 +383,8 @@ def test_no_such_file(served: Served, tmp_path: Path) -> None:
 def test_what_does_not_fit(served: Served, script: str, arguments: tuple[str, ...], message: str) -> None:
     (served.folder / "list.txt").write_text("models.json 1\n")
     (served.folder / "words.txt").write_text("a.jpg 1\nb.jpg cat\n")
+    np.save(served.folder / "complex.npy", np.zeros((1, 64), np.complex64))
+    np.save(served.folder / "nan.npy", np.full(360, np.nan))
     found = [served.folder / one if (served.folder / one).exists() else one for one in arguments]
     if script == JPEG:
         found += ["--model_name", "digits"]
@@ -348,9 +404,21 @@ def test_no_such_model_and_no_such_server(served: Served, script: str) -> None:
     assert "nobody" in absent
     assert "Servable not found" in absent
     nobody = Served(served.folder, (port := free_port()), port)
+    swapped = Served(served.folder, served.rest_port, served.grpc_port)
+    assert f"localhost:{served.grpc_port if script in (REST, REST_META, REST_STATUS) else served.rest_port}" in (
+        told := swapped.run(script, *inputs, "--model_name", "digits").error()
+    )
+    assert told.isprintable(), told
     unreachable = nobody.run(script, *inputs, "--model_name", "digits").error()
     assert f"localhost:{port}" in unreachable
     assert "Connection refused" in unreachable
+
+
+@pytest.mark.parametrize("script", ["prepare.py", "face_detection/build_face_model.py"])
+def test_no_such_folder(served: Served, script: str) -> None:
+    failed = served.run(script, served.folder / "models.json").error()  # whose files are in the cache by now
+    assert "Not a directory" in failed
+    assert "models.json" in failed
 
 
 @pytest.mark.parametrize(
@@ -359,6 +427,8 @@ def test_no_such_model_and_no_such_server(served: Served, script: str) -> None:
         ("--grpc_port", "0"),
         ("--grpc_port", "65536"),
         ("--grpc_port", "x"),
+        ("--grpc_address", "http://localhost"),
+        ("--grpc_address", "localhost:9000"),
         ("--batchsize", "0"),
         ("--iterations", "-1"),
     ],

@@ -2,7 +2,6 @@
 prints what the page says, but for numbers; so are the programs of other languages, and the notebook."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -172,12 +171,19 @@ def test_go_over_rest(served: Served, programs: Path) -> None:
     assert [*map(int, output(programs, "go", "run", "predict_rest.go", *rest(served)).split())] == READ
 
 
-def test_notebook(served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notebook(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     notebook = json.loads(NOTEBOOK.read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
     assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
     monkeypatch.setenv("OVMS_REST_URL", f"http://localhost:{served.rest_port}")
-    monkeypatch.setenv("OVMS_PICTURE", os.fspath(served.folder / "people" / "astronaut.jpg"))
+    folder = tmp_path / NOTEBOOK.parent.relative_to(ROOT)  # where Jupyter would run it
+    folder.mkdir(parents=True)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "examples").symlink_to(served.folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("OVMS_PICTURE", raising=False)
     names: dict[str, Any] = {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":

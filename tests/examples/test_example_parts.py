@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from PIL import Image
 
 from examples.classification.legacy_weights import read_legacy_weights
 from examples.classification.numpy_client import read_work
+from examples.client_options import ExampleError, host
 from examples.client_utils import print_statistics
 from examples.multi_inputs import sources
 from examples.multi_inputs.sources import Player, read_frames
+from examples.numpy_files import load_array
+from examples.pictures import read_picture
 
 
 def test_statistics(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,6 +54,14 @@ def test_pictures_are_transposed(method: str | None, shape: tuple[int, ...], tmp
         assert images[1, 4, 2, 3] == pictures[1, 3, 4, 2]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("localhost", "localhost"), ("10.0.0.7", "10.0.0.7"), ("::1", "[::1]"), ("[fe80::1%eth0]", "[fe80::1%eth0]")],
+)
+def test_hosts_are_ready_for_a_port(text: str, expected: str) -> None:
+    assert host(text) == expected
+
+
 class Clock:
     """Time that only passes when it is slept through or spent."""
 
@@ -80,6 +92,7 @@ def test_frames_come_at_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     came, dropped, last = play(monkeypatch, 10, [0.01] * 9)
     assert (came, dropped) == ([0, 1, 2, 3, 0, 1], 0)
     assert last == pytest.approx(0.5)
+    assert Player([], 10, 6).seconds == pytest.approx(0.6)
 
 
 def test_frames_that_are_due_too_soon_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +112,27 @@ def test_frames_of_an_animation(tmp_path: Path) -> None:
     read = read_frames(tmp_path / "film.webp", 4)
     assert [frame.getpixel((0, 0)) for frame in read] == [(0, 0, 0), (0, 128, 0), (0, 255, 0)]
     assert {frame.size for frame in read} == {(4, 4)}
+
+
+@pytest.mark.parametrize(("chunk", "length"), [(b"IHDR", 5), (b"IDAT", 0)])
+def test_a_damaged_picture_is_one_line(chunk: bytes, length: int, tmp_path: Path) -> None:
+    file = tmp_path / "picture.png"
+    noise = np.random.default_rng(1).integers(0, 256, (24, 24, 3), np.uint8)
+    Image.fromarray(noise).save(file)
+    damaged = bytearray(file.read_bytes())
+    damaged[damaged.index(chunk) - 1] = length  # Pillow raises ValueError for the one and SyntaxError for the other
+    file.write_bytes(damaged)
+    for read in (read_picture, lambda path: read_frames(path, None)):
+        with pytest.raises(ExampleError, match=rf"^{re.escape(str(file))}: \w"):
+            read(file)
+
+
+def test_a_damaged_numpy_file_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "x.npy"
+    np.save(file, np.zeros(3))
+    file.write_bytes(file.read_bytes().replace(b"(3,)", b"(3,("))  # which NumPy's parser leaves with a TokenError
+    with pytest.raises(ExampleError, match=rf"^{re.escape(str(file))}: not a NumPy file of numbers"):
+        load_array(file)
 
 
 def test_weights_that_would_run_something_are_refused(tmp_path: Path) -> None:
