@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import servers
 from faulty_proxy import Fault, FaultyProxy
-from http_servers import QuietHandler, make_server, serving
+from http_servers import OwnServer, QuietHandler
 from servers import BUCKET, AzureServer
 from store_kinds import Azure
 
@@ -229,10 +229,10 @@ def identities(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             answer = {"access_token": token, "expires_on": str(int(time.time()) + 3600), "token_type": "Bearer"}
             self.wfile.write(json.dumps(answer if token else {"error": "none"}).encode())
 
-    server = make_server(Handler)
-    monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/msi")
+    server = OwnServer(Handler)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi")
     monkeypatch.setenv("IDENTITY_HEADER", "header")
-    with serving(server):
+    with server.running():
         yield tokens
 
 
