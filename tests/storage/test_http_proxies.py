@@ -97,6 +97,19 @@ def test_which_proxy(variables: dict[str, str], expected: Proxy | None, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("entry", "excepted"),
+    [
+        ("::1", True), ("[::1]", True), ("[0:0::1]:443", True), ("[::1]:80", False), ("[::]/64", True), ("::/64", True),
+        ("[::2]", False), ("[::1", False), ("[::1]x", False), ("[]", False), ("[127.0.0.1]", False),
+    ],
+)  # fmt: skip
+def test_addresses_in_brackets(entry: str, excepted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
+    monkeypatch.setenv("NO_PROXY", f"other, {entry}")
+    assert proxy_for("https", "::1", 443) == (None if excepted else Proxy("http", "p", 1))
+
+
+@pytest.mark.parametrize(
     "value", ["socks5://u:secret@p:1", "http://u:secret@", "http://p:secret", "http://u:secret@[:1"]
 )
 def test_a_proxy_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
