@@ -104,7 +104,6 @@ class Watched(Generic[S]):
         self.report(error)
         self.problem = error
         if isinstance(error, NoVersionsError):
-            self._found = None
             self._elsewhere = {}
             self._take_in([], now)
         return self._choose()
