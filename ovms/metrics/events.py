@@ -33,6 +33,7 @@ class Events:
         self._polls = Counter(
             "ovms_repository_polls_total", "Looks at a model's repository, by kind of store.", ("store", "result")
         )
+        self._polled: set[str] = set()
         self._poll_seconds = Histogram(
             "ovms_repository_poll_seconds", "Duration of looks at a model's repository.", POLL_BOUNDS, ("store",)
         )
@@ -76,8 +77,11 @@ class Events:
     def on_poll(self, store: str, seconds: float, error: Exception | None, empty: bool) -> None:
         """A model's repository was listed; ``empty``: the error says that there is nothing in it."""
         result = SUCCESS if error is None else EMPTY if empty else ERROR
-        for one in (SUCCESS, EMPTY, ERROR):
-            self._polls.add(int(one == result), store, one)
+        if store not in self._polled:
+            self._polled.add(store)
+            for one in (SUCCESS, EMPTY, ERROR):
+                self._polls.add(0, store, one)
+        self._polls.add(1, store, result)
         self._poll_seconds.observe(seconds, store)
         self._last_poll.set(time.time(), store, result)
 

@@ -139,6 +139,10 @@ class AzureStore:
         if answer.status not in (200, 206):
             answer.close()
             raise _refused(place, "read", answer, access.kind)
+        # Servers of its protocol, and what is between, may not know If-Match.
+        if answer.headers.get("etag", item.identity).strip('"') != item.identity.strip('"'):
+            answer.close()
+            raise refusal(place, "read", Code.ABORTED, "another ETag came", access.kind)
         return answer
 
 

@@ -56,8 +56,8 @@ class Bounds:
             sock.settimeout(wait)
         return now
 
-    def end(self, began: float, count: int) -> int:
-        """Take in what has come; returns ``count``. TimeoutError if it is too slow, OversizedError if too much."""
+    def end(self, began: float, count: int) -> None:
+        """Take in what has come. TimeoutError if it is too slow, OversizedError if too much."""
         self._came += count
         if self._came > self.most:
             raise OversizedError("an answer that is too large")
@@ -69,18 +69,19 @@ class Bounds:
                 if self._recent < SLOW_BYTES:
                     raise TimeoutError("too few bytes came")
                 self._recent, self._waited = 0, 0.0
-        return count
 
 
 class BoundedSocket(socket.socket):
-    """A socket whose ``bounds`` hold for each call; they have to be set before the first."""
+    """A socket whose ``bounds`` hold for each ``recv`` and ``sendall``; they have to be set before the first."""
 
     bounds: Bounds
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    def recv(self, buflen: int, flags: int = 0) -> bytes:
         """See the base."""
         began = self.bounds.begin(self)
-        return self.bounds.end(began, super().recv_into(buffer, nbytes, flags))
+        data = super().recv(buflen, flags)
+        self.bounds.end(began, len(data))
+        return data
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """See the base."""
@@ -94,12 +95,6 @@ class BoundedTls(ssl.SSLSocket):
     bounds: Bounds | None = None
     """None while it is made: ``ssl`` reads then from a connection that has been cut already."""
 
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """See the base."""
-        bounds = self._set()
-        began = bounds.begin(self)
-        return bounds.end(began, super().recv_into(buffer, nbytes, flags))
-
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """See the base."""
         if self.bounds is None:
@@ -111,9 +106,6 @@ class BoundedTls(ssl.SSLSocket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """See the base."""
-        self._set().begin(self)
-        super().sendall(data, flags)
-
-    def _set(self) -> Bounds:
         assert self.bounds is not None
-        return self.bounds
+        self.bounds.begin(self)
+        super().sendall(data, flags)

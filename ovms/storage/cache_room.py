@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from ovms.errors import Code, ServingError
 from ovms.storage.cache_lock import NAME_SUFFIX, FileLock
@@ -32,7 +32,7 @@ class _Held:
 def make_room(folder: Path, part: Path, size: int, most_bytes: int) -> None:
     """Remove entries until ``size`` bytes fit in for ``part``, and on the disk; the folder's own lock is held.
 
-    0 ``most_bytes``: half of the file system. RESOURCE_EXHAUSTED if what may be removed is not enough.
+    0 ``most_bytes``: half of the file system. RESOURCE_EXHAUSTED if what may be removed is not enough: it stays then.
     """
     disk = shutil.disk_usage(folder)
     bound = most_bytes or disk.total // 2
@@ -44,26 +44,41 @@ def make_room(folder: Path, part: Path, size: int, most_bytes: int) -> None:
         )
     others = sorted((one for one in _held(folder) if one.path != part), key=lambda one: one.used)
     total = sum(one.size for one in others)
-    lacking = size - _written(part)
-    for one in others:
-        if total + size <= bound and shutil.disk_usage(folder).free >= lacking:
-            return
-        if remove_unused(one.path):
+    free, lacking = disk.free, size - _written(part)
+    with contextlib.ExitStack() as locked:
+        chosen: list[tuple[_Held, FileLock]] = []
+        for one in others:
+            if total + size <= bound and free >= lacking:
+                break
+            lock = _lock_unused(one.path)
+            if lock is not None:  # and so it is nobody's until it was removed, or the block ends
+                locked.callback(lock.close)
+                chosen.append((one, lock))
+                total -= one.size
+                free += _written(one.path)
+        if total + size > bound:
+            raise ServingError(
+                Code.RESOURCE_EXHAUSTED,
+                f"{folder}: no room for {bytes_text(size)}: {bytes_text(total)} of {bytes_text(bound)} are in use, and "
+                "nothing was removed; give a larger model_cache_bytes",
+            )
+        if free < lacking:
+            _refuse(folder, lacking, free=disk.free, unused=free - disk.free)
+        for one, lock in chosen:
+            _remove(one.path, lock)
             logger.info("Removed from the cache to make room: %s, %s", one.path, bytes_text(one.size))
-            total -= one.size
-    if total + size > bound:
-        raise ServingError(
-            Code.RESOURCE_EXHAUSTED,
-            f"{folder}: no room for {bytes_text(size)}: {bytes_text(total)} of {bytes_text(bound)} are in use; "
-            "give a larger model_cache_bytes",
-        )
     free = shutil.disk_usage(folder).free
-    if free < lacking:
-        raise ServingError(
-            Code.RESOURCE_EXHAUSTED,
-            f"{folder}: {bytes_text(lacking)} are needed and the disk has {bytes_text(free)} left; make room there, "
-            "or give another folder as model_cache",
-        )
+    if free < lacking:  # others write to it, too
+        _refuse(folder, lacking, free, unused=0)
+
+
+def _refuse(folder: Path, lacking: int, free: int, unused: int) -> NoReturn:
+    stays = f", and {bytes_text(unused)} that nobody uses stay, as they are not enough" if unused else ""
+    raise ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"{folder}: {bytes_text(lacking)} are needed and the disk has {bytes_text(free)} left{stays}; make room there, "
+        "or give another folder as model_cache",
+    )
 
 
 def held_bytes(folder: Path) -> int:
@@ -107,17 +122,32 @@ def _written(path: Path) -> int:
     return total
 
 
-def remove_unused(path: Path) -> bool:
-    """Take an entry away unless somebody uses or fills it; whether that was so."""
+def remove_unused(path: Path) -> None:
+    """Take an entry away unless somebody uses or fills it."""
+    lock = _lock_unused(path)
+    if lock is not None:
+        try:
+            _remove(path, lock)
+        finally:
+            lock.close()
+
+
+def _lock_unused(path: Path) -> FileLock | None:
+    """Its lock, held alone; None if somebody uses or fills the entry."""
     try:
         lock = FileLock(path.parent / f"{path.name.removesuffix(PART_SUFFIX)}{NAME_SUFFIX}")
     except OSError:
-        return False
+        return None
     try:
-        if not lock.take():
-            return False
-        remove_tree(path)
-        lock.remove()
-        return True
-    finally:
+        if lock.take():
+            return lock
+    except BaseException:
         lock.close()
+        raise
+    lock.close()
+    return None
+
+
+def _remove(path: Path, lock: FileLock) -> None:
+    remove_tree(path)
+    lock.remove()

@@ -18,6 +18,7 @@ from ovms.config.locations import parse_endpoint
 from ovms.config.scalars import as_text, explain
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage.cloud_errors import ANONYMOUS, code_of, network_failure, refusal, unintelligible
+from ovms.storage.gcs_token import GcsToken
 from ovms.storage.http_get import OpenAnswer
 from ovms.storage.known_listings import Contents, KnownListings, Page
 from ovms.storage.object_store import StoredObject, StoreOptions
@@ -50,7 +51,7 @@ class _Access:
     """A way in: whose, and where to."""
 
     kind: str
-    credentials: Any
+    token: GcsToken
     endpoint: str
 
 
@@ -84,7 +85,6 @@ class GcsStore:
         self._emulator = "" if options.endpoint else _emulator()
         self._http = http_get(options)
         self._listings = KnownListings()
-        self._ask_for_token = _token_request((options.connect_timeout, options.read_timeout))
         self._way_in = WayIn(self._connect, _translated, KEY_FILE)
 
     @property
@@ -126,19 +126,15 @@ class GcsStore:
         body: bytes = self._way_in.use(place, "list", ask)
         return Page(body, read)
 
-    def _authorized(self, access: _Access, url: str, send: Callable[[dict[str, str]], S]) -> S:
+    def _authorized(self, access: _Access, url: str, send: Callable[[Mapping[str, str]], S]) -> S:
         """What is answered to a request with these headers; a token that is refused is renewed once."""
-        headers: dict[str, str] = {}
-        access.credentials.before_request(self._ask_for_token, "GET", url, headers)
-        got = send(headers)
+        got = send(access.token.headers(url))
         if got.status != 401:
             return got
         if isinstance(got, OpenAnswer):
             got.close()
-        access.credentials.refresh(self._ask_for_token)
-        headers = {}
-        access.credentials.before_request(self._ask_for_token, "GET", url, headers)
-        return send(headers)
+        access.token.renew()
+        return send(access.token.headers(url))
 
     def forget(self, prefix: str) -> None:
         """See ObjectStore."""
@@ -179,7 +175,8 @@ class GcsStore:
                 Code.FAILED_PRECONDITION,
                 f"{endpoint}: a token is sent over TLS only; give an https endpoint, or anonymous",
             )
-        return _Access(kind, credentials, endpoint)
+        limits = (self._options.connect_timeout, self._options.read_timeout)
+        return _Access(kind, GcsToken(credentials, limits), endpoint)
 
 
 def _emulator() -> str:
@@ -249,11 +246,3 @@ def _said(status: int, body: bytes) -> str:
     except (ValueError, LookupError, TypeError):
         told = responses.get(status, "refused")
     return f"{told} (HTTP {status})"
-
-
-def _token_request(timeout: tuple[float, float]) -> Any:
-    """What google-auth asks for tokens with; its own time limit is two minutes."""
-    from google.auth.transport.requests import Request
-    from requests import Session
-
-    return partial(Request(Session()), timeout=timeout)

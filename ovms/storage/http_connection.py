@@ -1,17 +1,21 @@
 """Connections for HTTP whose waits are bounded: to a server itself, or to the proxy that is in the way."""
 
 import errno
-import http.client
 import os
+import re
 import select
 import ssl
 import threading
 import time
+from collections.abc import Mapping
+from http.client import HTTPException, InvalidURL
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from ovms.errors import Code, ServingError
 from ovms.storage.bounded_socket import BoundedSocket, BoundedTls, Bounds
 from ovms.storage.dialing import connect_any, resolve
+from ovms.storage.http_body import Incoming
 from ovms.storage.proxies import Proxy, proxy_for
 from ovms.storage.store_errors import ProxyError
 
@@ -25,25 +29,68 @@ _LARGEST_CONNECTED: Final = 64 << 10
 """Bytes of what a proxy says of a connection it has made, or of why it has not."""
 
 _PORTS: Final = {"http": 80, "https": 443}
+_TARGET: Final = re.compile(r"[!-~]+")
 
 
-class Connection(http.client.HTTPConnection):
-    """One that is open, until it is closed."""
-
-    auto_open = 0
+class Connection:
+    """One to a server, or through proxies; open until it is closed. One thread at a time may use it."""
 
     def __init__(self, scheme: str, place: str) -> None:
-        """``place`` is what a URL has between its scheme and its path. It is not open yet: see ``Dialer``."""
-        self.default_port = _PORTS[scheme]
-        super().__init__(place)
+        """``place`` is what a URL has between its scheme and its path. It is not open yet: see ``Dialer``.
+
+        InvalidURL if there is no host in it, or no port where one should be.
+        """
+        parts = urlsplit(f"{scheme}://{place}")
+        try:
+            port = parts.port
+        except ValueError:
+            raise InvalidURL("the port is not a number") from None
+        if not parts.hostname:
+            raise InvalidURL("there is no host")
+        self.host, self.port = parts.hostname, _PORTS[scheme] if port is None else port
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        if not name.isascii():
+            name = name.encode("idna").decode("ascii")
+        self.place = name if self.port == _PORTS[scheme] else f"{name}:{self.port}"
+        """Of the server, as it belongs into the header Host."""
+
         self.forwarder: Proxy | None = None
         """The proxy that is asked in place of the server; None if the connection is to the server, or goes through."""
 
         self.outermost: BoundedSocket | BoundedTls
         """What bytes come from, below whatever TLS there is inside."""
 
+        self.sock: Any = None
+        """What is sent to and received from; None once it is closed."""
+
+        self.incoming: Incoming
         self._idle_since = 0.0
         self._poll: select.poll | None = None
+
+    def opened(self, outermost: BoundedSocket | BoundedTls, inner: Any = None) -> "Connection":
+        """Use these, ``inner`` being what is encrypted inside; returns itself."""
+        self.outermost, self.sock = outermost, outermost if inner is None else inner
+        self.incoming = Incoming(self.sock.recv)
+        return self
+
+    def send(self, method: str, target: str, headers: Mapping[str, str]) -> None:
+        """Ask for something; InvalidURL for a target that is none, which is not quoted as it may be signed."""
+        if not _TARGET.fullmatch(target):
+            raise InvalidURL("there are characters in it that have to be quoted")
+        given = {name.lower() for name in headers}
+        lines = [f"{method} {target} HTTP/1.1"]
+        if "host" not in given:
+            lines.append(f"Host: {self.place}")
+        if "accept-encoding" not in given:
+            lines.append("Accept-Encoding: identity")
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self.sock.sendall("\r\n".join([*lines, "\r\n"]).encode("ascii"))
+
+    def close(self) -> None:
+        """End it."""
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
 
     def rest(self) -> None:
         """Say that it idles from now on."""
@@ -65,7 +112,7 @@ class Connection(http.client.HTTPConnection):
     @property
     def has_come(self) -> bool:
         """Whether something has come that was not read, or the end."""
-        if isinstance(self.outermost, BoundedTls) and self.outermost.pending():
+        if self.incoming.ahead or (isinstance(self.outermost, BoundedTls) and self.outermost.pending()):
             return True
         if self._poll is None:
             self._poll = select.poll()
@@ -75,12 +122,6 @@ class Connection(http.client.HTTPConnection):
     def bound(self, bounds: Bounds) -> None:
         """Have these bounds hold from now on."""
         self.outermost.bounds = bounds
-
-    @property
-    def place(self) -> str:
-        """Of the server, as it belongs into the header Host."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == self.default_port else f"{host}:{self.port}"
 
 
 class Dialer:
@@ -101,22 +142,19 @@ class Dialer:
         connection = Connection(scheme, place)
         proxy = proxy_for(scheme, connection.host, connection.port)
         if proxy is None:
-            connection.outermost = self._reach(scheme, connection.host, connection.port, bounds)
-            connection.sock = connection.outermost
-            return connection
+            return connection.opened(self._reach(scheme, connection.host, connection.port, bounds))
         try:
-            connection.outermost = self._reach(proxy.scheme, proxy.host, proxy.port, bounds)
-        except (OSError, http.client.HTTPException) as error:
+            outer = self._reach(proxy.scheme, proxy.host, proxy.port, bounds)
+        except (OSError, HTTPException) as error:
             raise ProxyError from error
+        if scheme == "http":
+            connection.forwarder = proxy
+            return connection.opened(outer)
         try:
-            if scheme == "https":
-                self._tunnel(connection, proxy, bounds)
-            else:
-                connection.forwarder, connection.sock = proxy, connection.outermost
+            return self._tunnel(connection, outer, proxy, bounds)
         except BaseException:
-            connection.outermost.close()
+            outer.close()
             raise
-        return connection
 
     def _reach(self, scheme: str, host: str, port: int, bounds: Bounds) -> BoundedSocket | BoundedTls:
         addresses = resolve(host, port, bounds.within(RESOLVE_SECONDS))
@@ -140,9 +178,10 @@ class Dialer:
         secured.bounds = bounds
         return secured
 
-    def _tunnel(self, connection: Connection, proxy: Proxy, bounds: Bounds) -> None:
+    def _tunnel(
+        self, connection: Connection, outer: BoundedSocket | BoundedTls, proxy: Proxy, bounds: Bounds
+    ) -> Connection:
         """Have the proxy connect to the server (RFC 9110, section 9.3.6), and go on inside with TLS."""
-        outer = connection.outermost
         for_proxy = Bounds(self._connect_timeout, bounds.within(2 * self._connect_timeout))  # it has to connect as well
         for_proxy.count_anew(_LARGEST_CONNECTED)
         outer.bounds = for_proxy
@@ -151,23 +190,22 @@ class Dialer:
         proof = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
         try:
             outer.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{proof}\r\n".encode("ascii"))
-            response = http.client.HTTPResponse(outer, method="CONNECT")
-            try:
-                response.begin()
-            finally:
-                response.close()
+            incoming = Incoming(outer.recv)
+            status = incoming.head("CONNECT").status
         except OSError as error:
             raise ProxyError from error
-        except http.client.HTTPException:
+        except HTTPException:
             raise ProxyError("it does not speak HTTP") from None
-        if not 200 <= response.status < 300:
-            raise ProxyError(f"it refuses to connect: HTTP {response.status}")
+        if not 200 <= status < 300:
+            raise ProxyError(f"it refuses to connect: HTTP {status}")
+        if incoming.ahead:  # no server of TLS is the first to speak
+            raise ProxyError("it does not speak HTTP")
         if isinstance(outer, BoundedSocket):
-            connection.outermost = connection.sock = self._over_tls(outer, connection.host, bounds)
-            return
+            return connection.opened(self._over_tls(outer, connection.host, bounds))
         outer.bounds = Bounds(self._connect_timeout, bounds.within(self._connect_timeout))
-        connection.sock = _tls_in_tls(outer, self._context(), connection.host)
+        inner = _tls_in_tls(outer, self._context(), connection.host)
         outer.bounds = bounds
+        return connection.opened(outer, inner)
 
     def _context(self) -> ssl.SSLContext:
         with self._guard:

@@ -6,17 +6,19 @@ answer nor its size.
 
 import http.client
 import io
+import re
 import ssl
 import threading
 import weakref
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 from ovms.errors import Code, ServingError
 from ovms.storage.bounded_socket import Bounds
+from ovms.storage.http_body import AHEAD_BYTES, LARGEST_HEAD, Body
 from ovms.storage.http_connection import Connection, Dialer
 from ovms.storage.store_errors import OversizedError, ProxyError
 
@@ -24,9 +26,6 @@ LISTING_SECONDS: Final = 30.0
 """How long one page may take in all, from the look-up of the server's name to the answer's last byte."""
 
 LARGEST_BODY: Final = 32 << 20
-LARGEST_HEAD: Final = 128 << 10
-"""Bytes of an answer's status and headers."""
-
 REFUSAL_SECONDS: Final = 10.0
 """For what a server says in place of an object."""
 
@@ -35,6 +34,8 @@ MOST_IDLE: Final = 32
 
 READ_BYTES: Final = 256 << 10
 """At a time, at the most."""
+
+_URL: Final = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 _RECEIVED_BYTES: Final = 64 << 10
 """By one call. For what is larger memory is mapped and unmapped, which takes longer than to fill it."""
@@ -60,16 +61,20 @@ class Answer:
 class OpenAnswer:
     """An answer whose body is to come; it has to be closed. One thread at a time may use it."""
 
-    def __init__(self, pool: "HttpGet", server: tuple[str, str], connection: Connection, bounds: Bounds) -> None:
+    def __init__(
+        self, pool: "HttpGet", server: tuple[str, str], connection: Connection, method: str, bounds: Bounds
+    ) -> None:
         """Waits for the head of the answer to a request that was sent."""
         self._pool, self._server, self._connection = pool, server, connection
         self._ended = False
         self._error: Exception | None = None
-        bounds.count_anew(LARGEST_HEAD)
-        self._response = connection.getresponse()
+        bounds.count_anew(LARGEST_HEAD + AHEAD_BYTES)
+        head = connection.incoming.head(method)
         bounds.count_anew(float("inf"))
-        self.status: int = self._response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in self._response.getheaders()}
+        self._keeps = head.keeps
+        self._body = Body(connection.incoming, head)
+        self.status: int = head.status
+        self.headers: Mapping[str, str] = head.headers
 
     def read(self, most: int = READ_BYTES) -> bytes:
         """What has come of the body, at least a byte and at most so many; none at its end.
@@ -98,8 +103,8 @@ class OpenAnswer:
     def _some(self, most: int) -> bytes:
         if self._ended:
             return b""
-        piece = self._response.read1(min(most, _RECEIVED_BYTES))
-        if not piece or self._response.length == 0:
+        piece = self._body.some(min(most, _RECEIVED_BYTES))
+        if self._body.ended:
             self._end()
         return piece
 
@@ -114,22 +119,20 @@ class OpenAnswer:
 
     def close(self) -> None:
         """Keep the connection for another request, or close it if not all of the answer was read."""
-        if not self._ended and self._response.length == 0:  # there is none
+        if self._ended:
+            return
+        if self._body.ended:  # there is none
             self._end()
-        if not self._ended:
+        else:
             self._ended = True
-            self._response.close()
             self._connection.close()
 
     def _end(self) -> None:
-        if self._response.length:  # known, and not all of it came
-            raise http.client.IncompleteRead(b"", self._response.length)
         self._ended = True
-        self._response.close()  # of the connection it says that all of this answer was read
-        if self._response.will_close:
-            self._connection.close()
-        else:
+        if self._keeps:
             self._pool._keep(self._server, self._connection)
+        else:
+            self._connection.close()
 
 
 class HttpGet:
@@ -166,12 +169,15 @@ class HttpGet:
         return answer
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], bounds: Bounds) -> OpenAnswer:
-        parts = urlsplit(url)
-        if "@" in parts.netloc:
+        parts = _URL.fullmatch(url)
+        if parts is None:
+            raise http.client.InvalidURL("neither http nor https")
+        scheme, place, path = parts.groups()
+        if "@" in place:
             raise ServingError(Code.FAILED_PRECONDITION, "a user or a password is no part of a store's endpoint")
         _refuse_lines(headers)
-        server = (parts.scheme, parts.netloc.lower())  # as who signs a request has it
-        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        server = (scheme.lower(), place.lower())  # as who signs a request has it
+        target = path if path.startswith("/") else f"/{path}"
         connection = self._take(server)
         if connection is not None:
             try:
@@ -191,16 +197,14 @@ class HttpGet:
     ) -> OpenAnswer:
         try:
             connection.bound(bounds)
-            headers = dict(headers)
             proxy = connection.forwarder
             if proxy is not None:
                 target = f"{server[0]}://{connection.place}{target}"
-                headers["Host"] = connection.place
                 if proxy.authorization:
-                    headers["Proxy-Authorization"] = proxy.authorization
-            connection.request(method, target, headers=headers)
-            answer = OpenAnswer(self, server, connection, bounds)
-            if proxy is not None and answer.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
+                    headers = {**headers, "Proxy-Authorization": proxy.authorization}
+            connection.send(method, target, headers)
+            answer = OpenAnswer(self, server, connection, method, bounds)
+            if proxy is not None and answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
                 raise ProxyError(f"it refuses: HTTP {answer.status}")
             return answer
         except BaseException:
@@ -238,12 +242,16 @@ class HttpGet:
 
 
 def _refuse_lines(headers: Mapping[str, str]) -> None:
-    """Before ``http.client`` does, whose error has the value in it, which may be a token."""
+    """Raise the error for a value that would be more than that; it is not quoted, as it may be a token."""
     for name, value in headers.items():
         if "\n" in value or "\r" in value:
             raise ServingError(
                 Code.FAILED_PRECONDITION,
                 f"the header {name} would have an end of a line in it; check its value",
+            )
+        if not value.isascii() or "\0" in value:
+            raise ServingError(
+                Code.FAILED_PRECONDITION, f"the header {name} would have more than ASCII in it; check its value"
             )
 
 

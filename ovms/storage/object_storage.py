@@ -66,6 +66,7 @@ class ObjectStorage:
         self.location = location
         self.store = store
         self._cache = cache
+        self._below = _listed_prefix(location.prefix)
         self._guard = threading.Lock()
         self._seen: dict[int, RemoteVersion] = {}
         self._listed: tuple[list[StoredObject], list[FoundVersion]] | None = None
@@ -85,10 +86,10 @@ class ObjectStorage:
         that every version was taken away.
         """
         try:
-            objects = self.store.list_objects(self._listed_prefix(), MOST_OBJECTS)
+            objects = self.store.list_objects(self._below, MOST_OBJECTS)
         finally:
             if self._closed:  # while it was listed, or before
-                self.store.forget(self._listed_prefix())
+                self.store.forget(self._below)
         with self._guard:
             if self._listed is not None and self._listed[0] is objects:  # a store may tell so that nothing is new
                 return self._listed[1]
@@ -161,7 +162,7 @@ class ObjectStorage:
     def close(self) -> None:
         """See Storage. Another model of the same path has its next listing read anew, no more."""
         self._closed = True
-        self.store.forget(self._listed_prefix())
+        self.store.forget(self._below)
 
     def _get(self, remote: RemoteVersion) -> Lease:
         files = {path: item for path, item in remote.files.items() if path != READY_FILE}
@@ -177,16 +178,6 @@ class ObjectStorage:
 
     def _object_id(self, item: StoredObject) -> str:
         return _digest([self.place, item.key, item.size, item.identity])
-
-    def _listed_prefix(self) -> str:
-        """What the keys of all that belongs to the path begin with."""
-        prefix = self.location.prefix
-        stem, suffix = posixpath.splitext(prefix)
-        if posixpath.basename(prefix) == SAVED_MODEL:  # it stands for its folder, which has the weights
-            return prefix[: -len(SAVED_MODEL)]
-        if suffix.lower() in MODEL_SUFFIXES:
-            return f"{stem}."
-        return f"{prefix}/" if prefix else ""
 
     def _versions(self, objects: list[StoredObject]) -> dict[int, RemoteVersion]:
         prefix = self.location.prefix
@@ -223,6 +214,16 @@ class ObjectStorage:
             f"Expected objects such as {str(self.location).rstrip('/')}/1/model.xml, "
             f"or one model file ({', '.join(MODEL_SUFFIXES)})."
         )
+
+
+def _listed_prefix(prefix: str) -> str:
+    """What the keys of all that belongs to a path begin with."""
+    stem, suffix = posixpath.splitext(prefix)
+    if posixpath.basename(prefix) == SAVED_MODEL:  # it stands for its folder, which has the weights
+        return prefix[: -len(SAVED_MODEL)]
+    if suffix.lower() in MODEL_SUFFIXES:
+        return f"{stem}."
+    return f"{prefix}/" if prefix else ""
 
 
 def _found(version: int, remote: RemoteVersion) -> FoundVersion:

@@ -2,6 +2,7 @@
 
 import base64
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -10,6 +11,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 from ovms.errors import Code, ServingError
 
 _PORTS: Final = {"http": 80, "https": 443}
+_BRACKETED: Final = re.compile(r"\[(?P<address>[0-9A-Fa-f:.]+)\](?:(?P<bits>/[0-9]{1,3})|:(?P<port>[0-9]{1,5}))?")
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Proxy:
 def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """The proxy by HTTP_PROXY or HTTPS_PROXY, else ALL_PROXY; None for none, and for what NO_PROXY has.
 
-    NO_PROXY is ``*`` or names, suffixes of names, addresses and networks (``10.0.0.0/8``), with commas between. Raises
-    ServingError (FAILED_PRECONDITION) that names the variable, and never its value, if that is no proxy of HTTP.
+    NO_PROXY is ``*`` or names, suffixes of names, addresses (``[::1]:443``) and networks (``10.0.0.0/8``), with commas
+    between. Raises ServingError (FAILED_PRECONDITION) that names the variable, and never its value, if that is no proxy
+    of HTTP.
     """
     given = getproxies_environment()
     variable = scheme if given.get(scheme) else "all"
@@ -61,11 +64,18 @@ def _is_excepted(host: str, port: int, given: dict[str, str]) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return any(address in network for network in map(_network, given.get("no", "").split(",")) if network)
+    return any(
+        address in network for network in (_network(one, port) for one in given.get("no", "").split(",")) if network
+    )
 
 
-def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def _network(entry: str, port: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """What an entry of NO_PROXY excepts on this port; None if it is no address or network, or of another port."""
+    bracketed = _BRACKETED.fullmatch(entry.strip())
+    if bracketed and bracketed["port"] and int(bracketed["port"]) != port:
+        return None
     try:
-        return ipaddress.ip_network(entry.strip(), strict=False)
+        text = f"{bracketed['address']}{bracketed['bits'] or ''}" if bracketed else entry.strip()
+        return ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None

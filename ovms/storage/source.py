@@ -10,7 +10,6 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ovms.config import ModelConfig
-from ovms.config.locations import parse_location
 from ovms.core.loader import LoaderFactory
 from ovms.core.servable import Servable
 from ovms.core.source import AspiredVersionsCallback
@@ -26,7 +25,6 @@ OnPoll = Callable[[str, float, ServingError | None, bool], None]
 """Is told of a listing: the kind of store, seconds, what it failed with, and whether that is that nothing is there."""
 
 # What of a model's configuration says where its versions are.
-LOCAL: Final = "local"
 _OF_STORAGE: Final = ("base_path", "endpoint", "region", "anonymous")
 
 logger = logging.getLogger(__name__)
@@ -215,9 +213,7 @@ class StorageSource(Generic[S]):
         began = time.monotonic()
         seen = _list(watched)
         error = seen if isinstance(seen, ServingError) else None
-        location = parse_location(watched.config.base_path)
-        kind = location.scheme if location else LOCAL
-        self._on_poll(kind, time.monotonic() - began, error, isinstance(seen, NoVersionsError))
+        self._on_poll(watched.kind, time.monotonic() - began, error, isinstance(seen, NoVersionsError))
         return seen
 
     def _tell(

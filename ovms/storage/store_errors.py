@@ -4,6 +4,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
+from http.client import HTTPException
 from typing import Final
 
 from ovms.config.secret import MASK, masked
@@ -21,6 +22,10 @@ _ATTRIBUTES: Final = ("reason", "inner_exception")
 
 class OversizedError(OSError):
     """An answer has more bytes than any good one; the text says how many."""
+
+
+class MalformedAnswerError(HTTPException):
+    """An answer that is not what HTTP says it has to be; the text says what."""
 
 
 class ProxyError(OSError):
@@ -48,7 +53,7 @@ def network_error(error: BaseException) -> tuple[Code, str] | None:
             return Code.UNAVAILABLE, f"the server's name cannot be resolved: {one.strerror}"
         if isinstance(one, OversizedError):
             return Code.RESOURCE_EXHAUSTED, str(one)
-        if isinstance(one, ProxyError) and one.args:
+        if isinstance(one, MalformedAnswerError) or (isinstance(one, ProxyError) and one.args):
             return Code.UNAVAILABLE, str(one)
         if isinstance(one, TimeoutError):
             return Code.DEADLINE_EXCEEDED, "no answer in time"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from ovms.config import ModelConfig
+from ovms.config.locations import parse_location
 from ovms.core.aspired import AspiredVersion, AspiredVersions
 from ovms.core.loader import LoaderFactory
 from ovms.core.servable import Servable
@@ -16,6 +17,9 @@ from ovms.storage.remote_looks import SETTLE_SECONDS, Pace
 from ovms.storage.wholeness import Wholeness
 
 S = TypeVar("S", bound=Servable)
+
+LOCAL: Final = "local"
+"""The kind of store that a path of this machine is."""
 
 # What says which versions are wanted and when, not how one is loaded: loaded versions stay as they are.
 _NOT_FOR_LOADING: Final = ("version_policy", "version_labels", "unload_before_load", "ready_file", "reload_on_change")
@@ -43,6 +47,9 @@ class Watched(Generic[S]):
         self.config = config
         self.storage = storage
         self.settings = settings
+        location = parse_location(config.base_path)
+        self.kind = location.scheme if location else LOCAL
+        """Of the store."""
         self.problem: ServingError | None = None
         self.pace = Pace(max(0.0, poll_seconds)) if storage.place else None
         """When it is looked at, if that is not at each look."""
@@ -51,6 +58,7 @@ class Watched(Generic[S]):
         self._factory = factory
         self._wholeness = Wholeness(min(poll_seconds, SETTLE_SECONDS) if storage.place else poll_seconds)
         self._listed = False
+        self._found: list[FoundVersion] | None = None
         self._wanted: AspiredVersions[S] | None = None
         self._elsewhere: Mapping[int, AspiredVersion[S]] = {}
         self._told: set[tuple[str, int]] = set()
@@ -82,9 +90,13 @@ class Watched(Generic[S]):
             logger.info(
                 "Versions of the model %s in %s can be read again: %s", self.config.name, self.config.base_path, numbers
             )
+        same = found is self._found and self.problem is None and self._wholeness.settled and not self._elsewhere
         self.problem = None
         self._reported.clear()
+        if same:
+            return self._wanted
         self._take_in(found, now)
+        self._found = found
         return self._choose()
 
     def note_failure(self, error: ServingError, now: float) -> AspiredVersions[S] | None:

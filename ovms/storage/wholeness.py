@@ -52,6 +52,8 @@ class Wholeness:
         """Those that hold files and were never whole."""
         self.empty: frozenset[int] = frozenset()
         """Those without a file."""
+        self.settled = False
+        """Whether another look that finds the same, at whatever time, changes nothing."""
 
     def note(self, found: Iterable[FoundVersion], now: float, *, needs_marker: bool, follow: bool) -> None:
         """Remember one look, which began at ``now`` seconds since the epoch.
@@ -67,6 +69,10 @@ class Wholeness:
         self.whole = {version: memory.whole for version, memory in versions.items() if memory.whole is not None}
         self.empty = frozenset(empty)
         self.waiting = frozenset(versions.keys() - self.whole.keys() - empty)
+        self.settled = all(
+            memory.whole is None if version in empty else memory.whole and memory.whole.content == memory.content
+            for version, memory in versions.items()
+        )
 
     def _memory(self, found: FoundVersion, now: float, needs_marker: bool, follow: bool) -> _Memory:
         before = self._versions.get(found.version)

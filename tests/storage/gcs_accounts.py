@@ -4,8 +4,6 @@ import http.client
 import json
 import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -14,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
-from http_servers import QuietHandler, make_server, serving
+from http_servers import OwnServer, QuietHandler
 from servers import PUBLIC
 
 READER: Final = "reader@test.iam.gserviceaccount.com"
@@ -27,7 +25,7 @@ _MAY: Final = {READER: {"list", "read"}, LISTER: {"list"}, STRANGER: set[str]()}
 _METADATA: Final = "/computeMetadata/v1/"
 
 
-class GcsAccounts:
+class GcsAccounts(OwnServer):
     """A front of a server of Cloud Storage's API that takes requests with tokens only, and gives these for keys.
 
     It is a metadata server, too, of a machine whose service account is READER.
@@ -41,15 +39,7 @@ class GcsAccounts:
         self._guard = threading.Lock()
         self.given = 0
         """Tokens given so far."""
-        front = self
-
-        class Handler(_Handler):
-            accounts = front
-            server_address_behind = urlsplit(server).netloc
-
-        self._server = make_server(Handler)
-        self.address = f"127.0.0.1:{self._server.server_port}"
-        self.url = f"http://{self.address}"
+        super().__init__(_Handler, accounts=self, server_address_behind=urlsplit(server).netloc)
 
     def key_file(self, email: str, *, forged: bool = False) -> Path:
         """The file of an account's key; a forged one has a key that is not the account's."""
@@ -102,11 +92,6 @@ class GcsAccounts:
         """Whose token it is."""
         with self._guard:
             return self._tokens.get(authorization.removeprefix("Bearer "))
-
-    @contextmanager
-    def running(self) -> Iterator["GcsAccounts"]:
-        with serving(self._server):
-            yield self
 
 
 class _Handler(QuietHandler, BaseHTTPRequestHandler):

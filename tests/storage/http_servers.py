@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -16,21 +17,28 @@ class QuietHandler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def make_server(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
-    """One that listens on a free port of loopback, and does not answer yet."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    return server
+S = TypeVar("S", bound="OwnServer")
 
 
-@contextmanager
-def serving(server: ThreadingHTTPServer) -> Iterator[None]:
-    """Have it answer in the block."""
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+class OwnServer:
+    """One that listens on a free port of loopback at once, and answers while it is running."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], **attributes: object) -> None:
+        """``attributes``: what handlers know, as their class's."""
+        own = type(handler.__name__, (handler,), attributes)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), own)
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{self.address}"
+
+    @contextmanager
+    def running(self: S) -> Iterator[S]:
+        """Have it answer in the block."""
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()

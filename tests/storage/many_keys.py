@@ -1,12 +1,10 @@
 """A server of S3's listings with more keys than anybody would upload for a test; every page is as S3 has it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
-from http_servers import QuietHandler, make_server, serving
+from http_servers import OwnServer, QuietHandler
 
 PAGE: Final = 1000
 
@@ -17,23 +15,14 @@ _OBJECT: Final = (
 )
 
 
-class ManyKeys:
+class ManyKeys(OwnServer):
     """The keys ``<prefix>000000`` and so on, whatever the prefix that is asked for."""
 
     def __init__(self, count: int) -> None:
         self.pages: list[int] = []
         """The first key of each page that was asked for."""
 
-        class Handler(_Handler):
-            keys, pages = count, self.pages
-
-        self._server = make_server(Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    @contextmanager
-    def running(self) -> Iterator["ManyKeys"]:
-        with serving(self._server):
-            yield self
+        super().__init__(_Handler, keys=count, pages=self.pages)
 
 
 class _Handler(QuietHandler, BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import servers
 from faulty_proxy import Fault, FaultyProxy
-from http_servers import QuietHandler, make_server, serving
+from http_servers import OwnServer, QuietHandler
 from servers import BUCKET, AzureServer
 from store_kinds import Azure
 
@@ -229,10 +229,10 @@ def identities(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             answer = {"access_token": token, "expires_on": str(int(time.time()) + 3600), "token_type": "Bearer"}
             self.wfile.write(json.dumps(answer if token else {"error": "none"}).encode())
 
-    server = make_server(Handler)
-    monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.server_port}/msi")
+    server = OwnServer(Handler)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi")
     monkeypatch.setenv("IDENTITY_HEADER", "header")
-    with serving(server):
+    with server.running():
         yield tokens
 
 
@@ -290,3 +290,27 @@ def test_a_container_that_is_not_for_everybody(
         error = refusal(store)
     assert error.code is Code.UNAUTHENTICATED
     assert "it was asked without credentials" in error.message
+
+
+def test_another_etag_than_was_asked_for(
+    azurite: AzureServer, proxied: Callable[..., FaultyProxy], monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    """Of a server, or a cache before it, that does not know If-Match."""
+    azurite.client.get_blob_client(BUCKET, f"{prefix}/x").upload_blob(b"content")
+    proxy = proxied(azurite.url)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string_by(proxy.url))
+    store = AzureStore(BUCKET, StoreOptions())
+    (item,) = store.list_objects(prefix, 1)
+
+    def read(etag: str) -> bytes:
+        headers = (("ETag", etag), ("Content-Range", "bytes 0-6/7"))
+        with (
+            proxy.failing(Fault(status=206, headers=headers, body=b"changed")),
+            store.open_range(item, 0, 7) as pieces,
+        ):
+            return b"".join(pieces)
+
+    assert read(item.identity) == read(item.identity.strip('"')) == b"changed"
+    with pytest.raises(ServingError, match="another ETag came") as caught:
+        read('"0x1"')
+    assert caught.value.code is Code.ABORTED

@@ -6,16 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
 from gcs_accounts import READER, GcsAccounts
+from google.oauth2.credentials import Credentials
 from servers import BUCKET, GcsServer
 
 from ovms.errors import Code, ConfigError, ServingError
 from ovms.storage import gcs as product
 from ovms.storage.gcs import GcsStore
+from ovms.storage.gcs_token import GcsToken
 from ovms.storage.object_store import StoreOptions
 
 KEY_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -85,6 +88,21 @@ def test_a_token_that_is_not_good_any_more_is_renewed(
     assert store.credentials == f"{KEY_FILE}: service account"
 
 
+def test_a_token_is_kept_as_long_as_it_is_good() -> None:
+    """google-auth is asked each time once it may want to renew it."""
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    credentials = Credentials("first", expiry=now + timedelta(seconds=3600))  # type: ignore[no-untyped-call]
+    token = GcsToken(credentials, (1.0, 1.0))
+    assert token.headers("https://store/")["authorization"] == "Bearer first"
+    credentials.token = "second"
+    assert token.headers("https://store/")["authorization"] == "Bearer first"
+    credentials.expiry = now + timedelta(seconds=290)
+    token = GcsToken(credentials, (1.0, 1.0))
+    assert token.headers("https://store/")["authorization"] == "Bearer second"
+    credentials.token = "third"
+    assert token.headers("https://store/")["authorization"] == "Bearer third"
+
+
 def test_a_key_file_that_is_replaced(
     store: GcsStore, gcs_accounts: GcsAccounts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -113,6 +131,7 @@ ASKED_TWICE = """
 import sys
 from ovms.errors import ServingError
 from ovms.storage.gcs import GcsStore
+from ovms.storage.gcs_token import GcsToken
 from ovms.storage.object_store import StoreOptions
 store = GcsStore(sys.argv[1], StoreOptions(endpoint=sys.argv[2]))
 try:

@@ -1,4 +1,4 @@
-"""Servers that say little, slowly, or too much, at each place of an answer; and the ways through proxies."""
+"""Servers that say little, slowly, or too much, at each place of an answer; and connections that serve again."""
 
 import fcntl
 import http.client
@@ -11,14 +11,13 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from itertools import cycle
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
 from repository import until
+from saying import CHUNKED, LIMIT, OK, PATIENCE, PAUSE, TRICKLES, fetch, saying
 from servers import BUCKET, GcsServer
 
 from ovms.errors import Code, ServingError
@@ -26,69 +25,8 @@ from ovms.storage import bounded_socket, dialing, http_connection, http_get
 from ovms.storage.dialing import Address, connect_any, resolve
 from ovms.storage.http_connection import Connection, Dialer
 from ovms.storage.http_get import HttpGet
-from ovms.storage.proxies import Proxy, proxy_for
-from ovms.storage.store_errors import OversizedError, ProxyError, network_error
+from ovms.storage.store_errors import OversizedError
 from tests.certificates import Certificates
-
-LIMIT: Final = 0.3
-"""Seconds for an answer in tests of that limit. No wait within it is longer than PAUSE."""
-PAUSE: Final = 0.03
-PATIENCE: Final = 10.0
-
-OK: Final = b"HTTP/1.1 200 OK\r\n"
-CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-
-
-@contextmanager
-def saying(first: bytes, more: bytes = b"", pause: float = 0.0) -> Iterator[str]:
-    """The place of a server that answers each request with `first`, and then `more` for ever; with pauses byte by byte.
-
-    Nothing that it is asked matters, so that it may stand for a server of TLS, too.
-    """
-    listener = socket.create_server(("127.0.0.1", 0))
-    ended = threading.Event()
-
-    def answer(client: socket.socket) -> None:
-        with client, suppress(OSError):
-            while client.recv(65536):
-                client.sendall(first)
-                for piece in cycle([more[at : at + 1] for at in range(len(more))] if pause else [more]):
-                    if not piece or ended.wait(pause):
-                        break
-                    client.sendall(piece)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        ended.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-
-
-def fetch(url: str) -> http_get.Answer:
-    return HttpGet(PATIENCE, PATIENCE).page(url, {})
-
-
-TRICKLES = {
-    "status": (b"HTTP/1.1 200 ", b"K"),
-    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "header": (OK + b"X: ", b"y"),
-    "headers": (OK, b"X: y\r\n"),
-    "body": (OK + b"Content-Length: 1000\r\n\r\n", b"x"),
-    "body to the end": (OK + b"\r\n", b"x"),
-    "chunk's size": (CHUNKED, b"0"),
-    "chunk's extension": (CHUNKED + b"1;", b"x"),
-    "chunks": (CHUNKED, b"1\r\nx\r\n"),
-    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: y\r\n"),
-}
 
 
 @pytest.mark.parametrize("place", TRICKLES)
@@ -109,16 +47,6 @@ def test_a_handshake_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http_get, "LISTING_SECONDS", PATIENCE)
         with pytest.raises(TimeoutError):
             HttpGet(LIMIT, PATIENCE).open(f"https://{server}/x", {})
-
-
-def test_a_proxy_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
-    with saying(*TRICKLES["headers"], PAUSE) as server:
-        for scheme in ("http", "https"):
-            monkeypatch.setenv(f"{scheme}_proxy", server)
-            with pytest.raises((TimeoutError, ProxyError)) as caught:
-                fetch(f"{scheme}://store.invalid/x")
-            assert network_error(caught.value) == (Code.DEADLINE_EXCEEDED, "no answer in time")
 
 
 @pytest.mark.parametrize(
@@ -225,88 +153,6 @@ def test_a_connection_serves_again(gcs: GcsServer, proxied: Callable[..., Faulty
     assert get._idle["http", url.split("/")[2]] != [kept]
 
 
-def test_whole_urls_for_a_proxy(
-    gcs: GcsServer, proxied: Callable[..., FaultyProxy], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server, proxy = proxied(gcs.url), proxied("http://127.0.0.1:1")
-    monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("://", "://me:p%40ss@"))
-    get, url = HttpGet(PATIENCE, PATIENCE), f"{server.url}/storage/v1/b/{BUCKET}"
-    assert get.page(url, {}).status == 200
-    ((asked,), (came,)) = proxy.seen(), server.seen()
-    assert (asked.target, asked.headers["host"]) == (url, url.split("/")[2])
-    assert asked.headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
-    assert came.headers["host"] == asked.headers["host"]
-    with proxy.failing(Fault(status=407)), pytest.raises(ProxyError) as refused:
-        get.page(url, {})
-    assert network_error(refused.value) == (Code.UNAVAILABLE, "it refuses: HTTP 407")
-
-
-@pytest.mark.parametrize("of_proxy", ["http", "https"])
-def test_tls_through_a_proxy(
-    gcs: GcsServer,
-    proxied: Callable[..., FaultyProxy],
-    certificates: Certificates,
-    monkeypatch: pytest.MonkeyPatch,
-    of_proxy: str,
-) -> None:
-    server = proxied(gcs.url, tls=certificates.tls)
-    proxy = proxied("http://127.0.0.1:1", tls=certificates.tls if of_proxy == "https" else None)
-    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:p%40ss@"))
-    get = HttpGet(PATIENCE, PATIENCE, certificates.ca)
-    url = f"{server.url}/storage/v1/b/{BUCKET}"
-    first = get.page(url, {})
-    assert (first.status, first.body) == (200, get.page(url, {}).body)
-    (asked,) = proxy.seen()
-    assert (asked.method, asked.target) == ("CONNECT", url.split("/")[2])
-    assert asked.headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
-    assert len(server.seen()) == 2
-    assert not [one for one in server.seen() if "proxy-authorization" in one.headers]
-    monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
-    with server.failing(Fault(head_rate=20)), pytest.raises(TimeoutError):
-        get.page(url, {})
-    with proxy.failing(Fault(status=407)), pytest.raises(ProxyError) as refused:
-        get.page(url, {})
-    assert network_error(refused.value) == (Code.UNAVAILABLE, "it refuses to connect: HTTP 407")
-    with proxy.failing(Fault(hang=True)), pytest.raises(ProxyError) as hung:
-        get.page(url, {})
-    assert network_error(hung.value) == (Code.DEADLINE_EXCEEDED, "no answer in time")
-    monkeypatch.setattr(http_get, "LISTING_SECONDS", PATIENCE)
-    monkeypatch.setenv("NO_PROXY", "10.0.0.0/8, 127.0.0.0/8")
-    assert get.page(url, {}).body == first.body
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, None),
-        ({"HTTPS_PROXY": "http://p:1"}, Proxy("http", "p", 1)),
-        ({"https_proxy": "p"}, Proxy("http", "p", 80)),
-        ({"ALL_PROXY": "https://p", "HTTP_PROXY": "http://q"}, Proxy("https", "p", 443)),
-        ({"HTTPS_PROXY": "http://u:w@[::1]:3128/"}, Proxy("http", "::1", 3128, "Basic dTp3")),
-        ({"HTTP_PROXY": "http://p:1"}, None),
-        ({"HTTPS_PROXY": "p", "NO_PROXY": "*"}, None),
-        ({"HTTPS_PROXY": "p", "NO_PROXY": "other, .example"}, None),
-        ({"HTTPS_PROXY": "p", "NO_PROXY": "store.example:443"}, None),
-        ({"HTTPS_PROXY": "p", "NO_PROXY": "store.example:80,ore.example"}, Proxy("http", "p", 80)),
-    ],
-)
-def test_which_proxy(variables: dict[str, str], expected: Proxy | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert proxy_for("https", "store.example", 443) == expected
-
-
-@pytest.mark.parametrize(
-    "value", ["socks5://u:secret@p:1", "http://u:secret@", "http://p:secret", "http://u:secret@[:1"]
-)
-def test_a_proxy_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", value)
-    with pytest.raises(ServingError, match="HTTP_PROXY: is not the URL of a proxy of HTTP; expected") as caught:
-        fetch("http://store.example/x")
-    assert caught.value.code is Code.FAILED_PRECONDITION
-    assert "secret" not in repr(caught.value)
-
-
 def test_a_password_in_a_url_is_not_sent() -> None:
     with pytest.raises(ServingError) as caught:
         fetch("http://user:secret@127.0.0.1:1/x")
@@ -410,14 +256,6 @@ def test_a_bundle_that_is_none(tmp_path: Path) -> None:
                 get.page(f"https://{server}/x", {})
             assert caught.value.code is Code.FAILED_PRECONDITION
             assert caught.value.message.startswith(f"{bundle}: cannot be used as the CA bundle: ")
-
-
-def test_a_proxy_that_speaks_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    with saying(b"SSH-2.0-x\r\n") as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
-        with pytest.raises(ProxyError) as caught:
-            fetch("https://store.invalid/x")
-    assert network_error(caught.value) == (Code.UNAVAILABLE, "it does not speak HTTP")
 
 
 def test_what_has_come_is_one_piece(proxied: Callable[..., FaultyProxy], certificates: Certificates) -> None:

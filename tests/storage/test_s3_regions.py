@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from http_servers import QuietHandler, make_server, serving
+from http_servers import OwnServer, QuietHandler
 
 from ovms.storage import s3_client
 from ovms.storage.object_store import StoreOptions
@@ -44,9 +44,8 @@ class Regional(QuietHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     Regional.asked = []
-    server = make_server(Regional)
-    with serving(server):
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+    with OwnServer(Regional).running() as server:
+        yield server.url
 
 
 def test_another_region(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,14 @@ class Filler:
         return sum(map(len, self.files.values()))
 
 
+class Cut(Filler):
+    """Downloads all of it, and fails."""
+
+    def __call__(self, folder: Path) -> Sequence[FileRecord]:
+        super().__call__(folder)
+        raise ServingError(Code.UNAVAILABLE, "cut")
+
+
 def get(cache: ModelCache, entry: str = "a", fill: Filler | None = None) -> Lease:
     fill = fill or Filler()
     return cache.get(entry, f"s3://bucket/{entry}", fill.size, fill)
@@ -186,6 +194,29 @@ def test_what_is_in_use_stays(tmp_path: Path) -> None:
     assert names(cache) == ["b"]
 
 
+def test_what_does_not_suffice_stays(tmp_path: Path) -> None:
+    """Neither a version nor a part of one goes if there would be no room all the same."""
+    cache = ModelCache(tmp_path / "cache", most_bytes=1000)
+    refused(lambda: get(cache, "part", Cut({"model.bin": b"x" * 100})))
+    get(cache, "unused", sized(200)).release()
+    held = get(cache, "held", sized(600))
+    error = refused(lambda: get(cache, "b", sized(500)))
+    assert error.code is Code.RESOURCE_EXHAUSTED
+    assert "600 B of 1.0 kB are in use, and nothing was removed" in error.message
+    assert names(cache) == ["held", "part.part", "unused"]
+    large = ModelCache(cache.folder, most_bytes=1 << 62)
+    error = refused(lambda: large.get("b", "s3://b/b", 1 << 60, Filler()))
+    assert error.code is Code.RESOURCE_EXHAUSTED
+    assert "that nobody uses stay" in error.message
+    assert names(cache) == ["held", "part.part", "unused"]
+    again = Filler({"model.bin": b"x" * 200})
+    get(cache, "unused", again).release()
+    assert not again.calls
+    held.release()
+    get(cache, "b", sized(500)).release()
+    assert "b" in names(cache)
+
+
 def test_what_can_never_fit(tmp_path: Path) -> None:
     error = refused(lambda: get(ModelCache(tmp_path, 1000), "a", sized(1001)))
     assert (error.code, "does not fit into a cache of 1.0 kB" in error.message) == (Code.RESOURCE_EXHAUSTED, True)
@@ -194,12 +225,7 @@ def test_what_can_never_fit(tmp_path: Path) -> None:
 def test_a_download_that_nobody_goes_on_with_makes_room(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path / "cache", most_bytes=1000)
 
-    class Stops(Filler):
-        def __call__(self, folder: Path) -> Sequence[FileRecord]:
-            super().__call__(folder)
-            raise ServingError(Code.UNAVAILABLE, "cut")
-
-    refused(lambda: get(cache, "a", Stops({"model.bin": b"x" * 600})))
+    refused(lambda: get(cache, "a", Cut({"model.bin": b"x" * 600})))
     assert names(cache) == ["a.part"]
     get(cache, "b", sized(600))
     assert names(cache) == ["b"]
