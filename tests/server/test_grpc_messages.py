@@ -246,7 +246,7 @@ def test_unpacking_keeps_no_other_call_waiting(tmp_path: Path) -> None:
         Peer(port) as hostile,
         Peer(port) as other,
     ):
-        headers, large = call_headers(grpc_encoding="gzip"), framed(bomb(256), 1)
+        headers, large = call_headers(grpc_encoding="gzip"), framed(bomb(128), 1)
         bombs = [hostile.ask(large, headers) for _ in range(4)]
         hostile.send()
         answering = threading.Thread(target=lambda: [hostile.answer(stream) for stream in bombs])

@@ -57,7 +57,7 @@ def in_background(port: int, count: int) -> tuple[list[threading.Thread], list[A
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number: int) -> None:
-    count = 1 if engine == "meinheld" else 6  # meinheld takes one at a time
+    count = 1 if engine == "meinheld" else 3  # meinheld takes one at a time
     with rest_serving(slow_folder, "--nireq", "1", "--rest_engine", engine) as (server, port):
         with begun(server):
             threads, answers = in_background(port, count)

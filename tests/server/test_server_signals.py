@@ -50,7 +50,7 @@ def test_calls_under_way_are_answered(slow_folder: Path, number: int, engine: st
     ):
         calls = [
             stubs.prediction.Predict.future(request("slow", x=np.full((1, 10), n, np.float32)), timeout=PATIENCE)
-            for n in range(6)
+            for n in range(4)
         ]
         # They went out together on one connection: when one is answered, the server has all of them.
         answered = threading.Event()
