@@ -19,6 +19,8 @@ from tensor_protos import request
 
 from tests.models import synthetic
 
+pytestmark = pytest.mark.timed
+
 MESSAGE = request("null", x=np.zeros((1, 10), np.float32))
 CALLS = 150
 ORIGIN = "https://page.example"

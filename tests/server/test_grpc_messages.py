@@ -239,6 +239,7 @@ def test_a_message_that_is_too_large_once_unpacked(peer: Peer) -> None:
         assert unpackable(peer, body).status == (RESOURCE_EXHAUSTED, told)
 
 
+@pytest.mark.timed
 def test_unpacking_keeps_no_other_call_waiting(tmp_path: Path) -> None:
     """Though all connections have one thread."""
     with (

@@ -115,6 +115,7 @@ def check(port: int, stubs: Stubs, point: Point, server: Server) -> None:
     grpc_agrees(stubs, point)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 @pytest.mark.parametrize("protocol", ["REST", "gRPC"])
 def test_stopping(tmp_path: Path, protocol: str, engine: str) -> None:

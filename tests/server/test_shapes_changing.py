@@ -48,6 +48,7 @@ def load_seconds(server: Server) -> float:
     return (ended - began) % 60
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("options", [(), ("--compiled_shapes", "2")], ids=["dynamic", "apart"])
 def test_two_shapes_in_turn(tmp_path: Path, options: tuple[str, ...]) -> None:
     folder = slow_to_load(tmp_path, layers=HEAVY)

@@ -106,6 +106,7 @@ def test_peers_that_do_not_speak_tls(null: Path, files: Files, engine: str) -> N
         assert json.loads(ask(port, files.context())) == ROW_ANSWER
 
 
+@pytest.mark.timed
 def test_a_handshake_does_not_take_for_ever(null: Path, files: Files) -> None:
     """Not even if a byte comes now and then; and others are let in meanwhile."""
     with (
@@ -132,6 +133,7 @@ def still_open(peer: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.timed
 def test_connections_that_only_shook_hands_take_no_threads(null: Path, files: Files) -> None:
     with rest_serving(null, "cheroot", "--rest_workers", "2", *files.options) as (server, port):
         context = files.context()

@@ -91,6 +91,7 @@ TRICKLES = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("place", TRICKLES)
 def test_a_trickle_ends_in_time(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
@@ -172,6 +173,7 @@ def blackholes() -> Iterator[list[Address]]:
         yield found
 
 
+@pytest.mark.timed
 def test_addresses_that_do_not_answer(blackholes: list[Address]) -> None:
     """All of them take as long as one."""
     began = time.monotonic()

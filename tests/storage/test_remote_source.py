@@ -111,6 +111,7 @@ def test_nothing_is_remembered_of_models_that_are_gone(bed: Bed) -> None:
     assert remembered(f"{bed.prefix}/stays/")
 
 
+@pytest.mark.timed
 def test_a_look_waits_for_no_store(bed: Bed) -> None:
     bed.put("far", 1)
     bed.proxy.fail(Fault(hang=True))

@@ -48,6 +48,7 @@ def models(seaweedfs: S3Server, prefix: str, tmp_path: Path) -> RemoteModels:
     return RemoteModels(seaweedfs, prefix, tmp_path)
 
 
+@pytest.mark.timed
 def test_a_store_that_fails_leaves_what_is_served(
     seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy]
 ) -> None:
@@ -102,6 +103,7 @@ WHILE_DOWNLOADED = {
 }
 
 
+@pytest.mark.timed
 def test_a_version_that_cannot_be_downloaded(
     seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy]
 ) -> None:
@@ -201,6 +203,7 @@ def test_a_cache_that_is_full(seaweedfs: S3Server, models: RemoteModels) -> None
         until_answer(client, "other", 1)
 
 
+@pytest.mark.timed
 def test_a_server_stops_while_a_store_hangs(
     seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy]
 ) -> None:
