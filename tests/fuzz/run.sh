@@ -4,6 +4,7 @@
 #
 #   tests/fuzz/run.sh SECONDS     for all targets, of which two are run at a time
 #   tests/fuzz/run.sh --runs N    of each target
+#   tests/fuzz/run.sh --build     builds them, and that is all: what is built is built again only after a change
 #
 # CXX: a clang++ with libFuzzer (default: the newest installed). PYTHON: a Python with the test requirements.
 set -eu
@@ -12,7 +13,8 @@ targets="predict_request predict_json http1 http2"
 
 case "${1:-}" in
     --runs) limit="-runs=${2:?how many runs?}" ;;
-    "" | *[!0-9]*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    --build) limit= ;;
+    "" | *[!0-9]*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     *) limit="-max_total_time=$((($1 + 1) / 2))" ;;
 esac
 
@@ -50,10 +52,14 @@ if [ "$(uname -m)" = x86_64 ]; then flags="$flags -msse4.2"; fi  # as setup.py
 # Each source is compiled once, whichever targets have it, as many at a time as there are CPUs.
 for name in $predict_json $http1 $http2; do echo "$cpp/$name.cpp"; done | sort -u >"$out/sources"
 for target in $targets; do echo "tests/fuzz/fuzz_$target.cpp"; done >>"$out/sources"
-export cxx flags cpp out openvino
+# shellcheck disable=SC2012 - names without spaces
+newest=$(ls -t tests/fuzz/run.sh tests/fuzz/*.cpp "$cpp"/*.?pp "$cpp"/net/*.?pp | head -n 1)
+export cxx flags cpp out openvino newest
 # shellcheck disable=SC2016 - variables of the inner shell
 xargs -n 1 -P "$(nproc)" sh -c '
-    exec "$cxx" $flags -I "$cpp" -isystem "$openvino/include" -c "$0" -o "$out/objects/$(basename "$0" .cpp).o"
+    object=$out/objects/$(basename "$0" .cpp).o
+    [ "$object" -nt "$newest" ] && exit
+    exec "$cxx" $flags -I "$cpp" -isystem "$openvino/include" -c "$0" -o "$object"
 ' <"$out/sources"
 
 # link TARGET NAME... [-- LIBRARY...]
@@ -77,6 +83,7 @@ libraries="-Wl,-rpath,$openvino/libs -lnghttp2 -luv -lz -lssl -lcrypto"
     link http1 $http1 -- "$openvino"/libs/libopenvino.so.* $libraries
     link http2 $http2 -- "$openvino"/libs/libopenvino.so.* $libraries
 }
+[ -n "$limit" ] || exit 0
 PYTHONPATH=. "$python" -m tests.fuzz.make_corpus "$out/corpus"
 
 # Waits for these processes; 1 if one failed. One by one: a plain "wait" forgets how they ended.
