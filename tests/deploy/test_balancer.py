@@ -138,7 +138,7 @@ def test_a_rolling_restart_behind_nginx(folder: Path, tmp_path: Path) -> None:
 
     A reload closes connections of REST between two requests, which a client that keeps one learns too late.
     """
-    with two_members(folder) as members:
+    with two_members(folder, delay=0) as members:
         nginx = Nginx(members, tmp_path)
         rest = rest_client(nginx.rest, folder.name, keep=False)
         clients = [grpc_client(f"127.0.0.1:{nginx.grpc}", folder.name), rest] * CLIENTS
