@@ -14,7 +14,7 @@ from server_under_test import Server, free_port, starting
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 HAPROXY, NGINX = shutil.which("haproxy", path=PATH), shutil.which("nginx", path=PATH)
 
-DELAY_SECONDS = 3
+DELAY_SECONDS = 2
 """For which they go on taking requests at a stop: two looks of a balancer at their health fall into it. One
 that does not look has no need of it."""
 

@@ -152,7 +152,7 @@ def test_a_rolling_restart_under_clients_that_balance(folder: Path) -> None:
     page = (ROOT / "docs" / "kubernetes.md").read_text()
     found = re.search(r"policy = '(\{.*\})'", page)
     assert found
-    with two_members(folder) as members:
+    with two_members(folder, delay=1) as members:
         target = "ipv4:" + ",".join(f"127.0.0.1:{member.grpc}" for member in members)
         clients = [balancing_client(target, found[1], folder.name)] * CLIENTS
         with load_by(clients) as load:
