@@ -16,7 +16,7 @@ BASE ?= python:3.11-slim-bookworm
 OPENVINO_BASE ?= openvino/ubuntu24_runtime:latest
 EXTRAS ?= all
 
-.PHONY: install run test docs chart-tools audit test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
+.PHONY: install run test docs chart-tools audit test-alone test-beside test-native test-tf test-container docker_build docker_build_ubuntu docker_build_openvino lint typecheck format bench debug sanitize fuzz cov clean check
 .DEFAULT_GOAL := install
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
@@ -31,15 +31,25 @@ install: $(VENV)/built
 run: install
 	$(BIN)/python examples/face_detection/demo.py
 
-# Most tests wait for a server rather than compute. In the order of their names the long files come in the middle.
-# What fails once, which may be for want of a core, has to pass by itself; both results are shown.
-# Hundreds of servers are started: where Python keeps no byte code (PYTHONDONTWRITEBYTECODE), each would compile its own.
+# Byte code is kept even if the environment says otherwise: each of hundreds of servers would compile its own.
+test test-alone test-beside: export PYTHONDONTWRITEBYTECODE :=
+AGAIN := -m pytest -q --last-failed --last-failed-no-failures none
+NO_TESTS := 5
+
 test: install
-	$(BIN)/python -m compileall -q ovms client/ovms_client tests
+	$(MAKE) test-alone; status=$$?; $(MAKE) test-beside && exit $$status
+
+# Those that need the machine for themselves.
+test-alone: install
+	$(BIN)/python -m pytest -q -m alone || $(BIN)/python $(AGAIN) -m alone
+
+# All others: most of them wait for a server rather than compute. In the order of their names the long files come in the
+# middle. A test with a limit of time, which may have failed for want of a core, is tried once more, by itself, and both
+# results are shown; if another one has failed, that is the result.
+test-beside: install
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" || \
-	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m "not alone"; status=$$?; \
-	{ $(BIN)/python -m pytest -q -m alone || \
-	$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none -m alone; } && exit $$status
+	{ $(BIN)/python $(AGAIN) --collect-only -m "not alone and not timed"; [ $$? = $(NO_TESTS) ] && \
+	$(BIN)/python $(AGAIN) -m "timed and not alone"; }
 
 # Helm and Kubernetes' schemas, without which the tests of the chart are skipped.
 chart-tools: install

@@ -50,7 +50,7 @@ def flags() -> tuple[list[str], list[str]]:
     if sanitizer:
         # A finding has to end the run: UBSan alone would print it and go on.
         chosen = ["-fsanitize=" + SANITIZERS[sanitizer], "-fno-sanitize-recover=undefined"]
-        chosen += ["-fno-omit-frame-pointer", "-g", "-O1"]  # more takes longer to compile and hides more
+        chosen += ["-fno-omit-frame-pointer", "-g1", "-O1"]  # more takes longer to compile and hides more
         compile_args += chosen
         link_args += chosen
     if os.environ.get("OVMS_COVERAGE"):

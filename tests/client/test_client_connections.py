@@ -223,6 +223,7 @@ def test_a_server_that_refuses_a_body_and_does_not_read_it() -> None:
         thread.join(PATIENCE)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("before", [b"", STATUS[:-5], b"HTTP/1.1 200 OK\r\nContent-"])
 def test_deadline(ask: Callable[..., Any], before: bytes) -> None:
     over = threading.Event()

@@ -112,6 +112,7 @@ def test_builtin_relatives_of_errors() -> None:
     assert issubclass(errors.Unavailable, ConnectionError)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("where", ["call", "client"])
 def test_deadline(server: Any, run: Run, where: str) -> None:
     keywords = {"timeout": 0.2} if where == "call" else {"client": {"timeout": 0.2}}

@@ -14,8 +14,9 @@ from server_under_test import Server, free_port, starting
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 HAPROXY, NGINX = shutil.which("haproxy", path=PATH), shutil.which("nginx", path=PATH)
 
-DELAY_SECONDS = 3
-"""For which they go on taking requests at a stop: two looks of a balancer at their health fall into it."""
+DELAY_SECONDS = 2
+"""For which they go on taking requests at a stop: two looks of a balancer at their health fall into it. One
+that does not look has no need of it."""
 
 BEFORE = 50
 """Predictions that each has answered before one of them is stopped."""
@@ -24,8 +25,8 @@ BEFORE = 50
 class Member:
     """A server at fixed ports, which can be replaced by a new one there."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._stack = folder, ExitStack()
+    def __init__(self, folder: Path, delay: float = DELAY_SECONDS) -> None:
+        self._folder, self._delay, self._stack = folder, delay, ExitStack()
         self.grpc, self.rest, self.metrics = free_port(), free_port(), free_port()
         self.start()
 
@@ -34,7 +35,7 @@ class Member:
             starting(
                 *("model", "--model_name", self._folder.name, "--model_path", str(self._folder)),
                 *("--port", str(self.grpc), "--rest_port", str(self.rest), "--metrics_port", str(self.metrics)),
-                *("--shutdown_delay_seconds", str(DELAY_SECONDS)),
+                *("--shutdown_delay_seconds", str(self._delay)),
             )
         ).wait_until_ready()
 
@@ -56,8 +57,8 @@ class Member:
 
 
 @contextmanager
-def two_members(folder: Path) -> Iterator[list[Member]]:
-    members = [Member(folder), Member(folder)]
+def two_members(folder: Path, delay: float = DELAY_SECONDS) -> Iterator[list[Member]]:
+    members = [Member(folder, delay), Member(folder, delay)]
     try:
         yield members
     finally:

@@ -138,7 +138,7 @@ def test_a_rolling_restart_behind_nginx(folder: Path, tmp_path: Path) -> None:
 
     A reload closes connections of REST between two requests, which a client that keeps one learns too late.
     """
-    with two_members(folder) as members:
+    with two_members(folder, delay=0) as members:
         nginx = Nginx(members, tmp_path)
         rest = rest_client(nginx.rest, folder.name, keep=False)
         clients = [grpc_client(f"127.0.0.1:{nginx.grpc}", folder.name), rest] * CLIENTS
@@ -152,7 +152,7 @@ def test_a_rolling_restart_under_clients_that_balance(folder: Path) -> None:
     page = (ROOT / "docs" / "kubernetes.md").read_text()
     found = re.search(r"policy = '(\{.*\})'", page)
     assert found
-    with two_members(folder) as members:
+    with two_members(folder, delay=1) as members:
         target = "ipv4:" + ",".join(f"127.0.0.1:{member.grpc}" for member in members)
         clients = [balancing_client(target, found[1], folder.name)] * CLIENTS
         with load_by(clients) as load:

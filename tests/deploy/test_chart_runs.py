@@ -62,6 +62,7 @@ def check_stopping(pod: RenderedPod, server: Server) -> None:
     assert time.monotonic() - began < pod.pod["terminationGracePeriodSeconds"]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("values", ["single-model", "autoscaled"])
 def test_a_pod_serves_and_stops(tmp_path: Path, values: str) -> None:
     pod = RenderedPod.of_chart(render_here(values), tmp_path)

@@ -63,6 +63,7 @@ def test_an_output_of_countless_empty_arrays(serve: Serve, registry: _native.Reg
     assert predict(registry, "broad", b'{"inputs":[1,1,1,1,1,1,1,0]}') == b'{"outputs":[[[[[[[[]]]]]]]]}'
 
 
+@pytest.mark.timed
 def test_a_long_text_before_many_instances(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     serve(synthetic.identity("f32", [-1], tmp_path))
     body = b'{"k":"\\n%s","instances":[%s]}' % (b"x" * 4 * MEBIBYTE, b",".join([b'{"x":1}'] * 40_000))
@@ -71,6 +72,7 @@ def test_a_long_text_before_many_instances(serve: Serve, registry: _native.Regis
     assert time.monotonic() - began < QUICK
 
 
+@pytest.mark.timed
 def test_content_for_two_inputs_instance_by_instance(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     serve(synthetic.two_in_two_out(tmp_path))
     model = registry.resolve("two")

@@ -72,7 +72,7 @@ def test_who_leaves_makes_room(serve: Serve, registry: _native.Registry, tmp_pat
 
 
 def test_no_limit_by_default(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
-    model = serve(slow(200, tmp_path))
+    model = serve(slow(80, tmp_path))
     with ThreadPoolExecutor(12) as threads:
         for call in fill(threads, model, registry, 12):
             call.result()

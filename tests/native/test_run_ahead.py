@@ -21,11 +21,9 @@ from tests.native.reference import f32, outputs, request
 from tests.native.test_dynamic_graph import build, check, message
 from tests.native.test_queue_limit import FULL, fill
 
-pytestmark = pytest.mark.alone
-
 Serve = Callable[..., _native.Model]
 KNOWN = 20
-SECONDS = 5
+SECONDS = 3
 ROWS = 300_000  # a run of these takes some milliseconds
 
 
@@ -44,6 +42,7 @@ def known(registry: _native.Registry, milliseconds: float) -> float:
     return min(taken)
 
 
+@pytest.mark.alone
 def test_no_more_run_than_there_are_infer_requests(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     """Though OpenVINO has a stream more. Every answer is its own call's."""
     model = serve(slow(6, tmp_path), nireq=1, config={"NUM_STREAMS": "2", "INFERENCE_NUM_THREADS": "2"})
@@ -63,6 +62,7 @@ def test_no_more_run_than_there_are_infer_requests(serve: Serve, registry: _nati
     assert model.in_use == 0
 
 
+@pytest.mark.alone
 def test_in_the_order_of_their_arrival(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     serve(slow(60, tmp_path), nireq=1)
     known(registry, 60)
@@ -81,6 +81,7 @@ def test_in_the_order_of_their_arrival(serve: Serve, registry: _native.Registry,
     assert order == list(range(6))
 
 
+@pytest.mark.alone
 def test_who_has_no_time_left_gets_no_run(serve: Serve, registry: _native.Registry, tmp_path: Path) -> None:
     model = serve(slow(120, tmp_path), nireq=1)
     run = known(registry, 120)
@@ -95,6 +96,7 @@ def test_who_has_no_time_left_gets_no_run(serve: Serve, registry: _native.Regist
         assert time.perf_counter() - began < 4 * run  # what was left of the first run, and its own
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("nireq", "queue"), [(1, 0), (1, 1), (1, 3), (2, 1)])
 def test_who_is_ready_waits_all_the_same(
     serve: Serve, registry: _native.Registry, tmp_path: Path, nireq: int, queue: int
@@ -143,6 +145,7 @@ def test_runs_that_fail_among_those_that_wait(
     assert model.in_use == 0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("nireq", [1, 2])
 def test_deadlines_that_pass_as_the_turn_comes(
     serve: Serve, registry: _native.Registry, tmp_path: Path, nireq: int
@@ -169,6 +172,7 @@ def test_deadlines_that_pass_as_the_turn_comes(
     assert model.in_use == 0
 
 
+@pytest.mark.alone
 def test_other_devices_get_no_more_infer_requests_than_asked_for(
     serve: Serve, registry: _native.Registry, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from server_under_test import PATIENCE, Server, free_port, starting
 from tests.models import synthetic
 
 POLL = "0.1"
+PAUSE = 0.002  # seconds between two requests of a `Traffic`
 """Seconds between looks, as the variable has it."""
 
 ROW = np.zeros((1, 10), np.float32)
@@ -109,11 +110,13 @@ def opening(*arguments: str, **environment: str) -> Iterator[tuple[Server, Clien
 
 
 def until(condition: Callable[[], bool], tell: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Ask again and again until it is so; `tell` says what was there instead."""
+    """Ask again and again until it is so, less and less often; `tell` says what was there instead."""
     deadline = time.monotonic() + patience
+    pause = 0.005
     while not condition():
         assert time.monotonic() < deadline, tell()
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.05)
 
 
 def states(client: Client, model: str) -> dict[int, str]:
@@ -146,6 +149,7 @@ def answer(client: Client, model: str, **choice: Any) -> float | str:
 class Traffic:
     """Requests to a model, one after the other on a thread of their own, from the block's beginning to its end.
 
+    There is a pause after each, or every block would take the whole machine; the tests of stress make none.
     `seen` has the answers in their order, equal ones that follow one another once; refusals are among them by name.
     """
 
@@ -163,6 +167,7 @@ class Traffic:
                 if self.seen[-1:] != [value]:
                     self.seen.append(value)
                 self.count += 1
+                self._over.wait(PAUSE)
 
     def until(self, value: float | str) -> None:
         """Wait until this is what is answered, and some requests longer."""

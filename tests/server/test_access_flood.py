@@ -19,8 +19,10 @@ from tensor_protos import request
 
 from tests.models import synthetic
 
+pytestmark = pytest.mark.timed
+
 MESSAGE = request("null", x=np.zeros((1, 10), np.float32))
-CALLS = 300
+CALLS = 150
 ORIGIN = "https://page.example"
 MOST_SECONDS = 0.05
 """Of a call, mostly, on a machine that also sends the flood: what waits for refusals takes seconds."""

@@ -24,7 +24,7 @@ CPUS = len(os.sched_getaffinity(0))
 CONTROLLER = Path("/sys/fs/cgroup/cpu")
 CHOSEN = re.compile(r"--- on \S+: (\d+ streams|streams unknown), (\d+) infer requests")
 
-pytestmark = [pytest.mark.alone, pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")]
+pytestmark = pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")
 
 
 @contextlib.contextmanager
@@ -73,6 +73,7 @@ def test_a_cpuset(tmp_path: Path) -> None:
         assert found.groups() == ("1 streams", "1"), server.text
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("device", "streams"), [("CPU", "1 streams"), ("AUTO:CPU", "streams unknown"), ("MULTI:CPU", "streams unknown")]
 )

@@ -117,6 +117,7 @@ def test_claims_cost_nothing(victim: Target) -> None:
             frames_of(connection, lambda frame: isinstance(frame, PingFrame) and "ACK" in frame.flags)
 
 
+@pytest.mark.timed
 def test_a_connection_without_a_greeting_is_closed(tmp_path: Path) -> None:
     """Neither silence nor half a preface holds one for long."""
     with target(tmp_path) as victim:

@@ -3,7 +3,7 @@
 Bytes in use are counted, and not only the process's memory, which grows whenever more calls are under way than ever
 before.
 
-OVMS_TEST_REQUESTS says how many (default 60,000). The bulk is h2load's; calls of every kind are checked in Python.
+OVMS_TEST_REQUESTS says how many (default 30,000). The bulk is h2load's; calls of every kind are checked in Python.
 """
 
 import gzip
@@ -32,7 +32,7 @@ from tensor_protos import array_of, request
 from ovms.frontends.worker_threads import IDLE_SECONDS
 from tests.models import synthetic
 
-REQUESTS = int(os.environ.get("OVMS_TEST_REQUESTS") or 60_000)
+REQUESTS = int(os.environ.get("OVMS_TEST_REQUESTS") or 30_000)
 ROUND = min(50_000, max(5_000, REQUESTS // 12))
 """Requests between two looks at the server's memory."""
 

@@ -239,6 +239,7 @@ def test_a_message_that_is_too_large_once_unpacked(peer: Peer) -> None:
         assert unpackable(peer, body).status == (RESOURCE_EXHAUSTED, told)
 
 
+@pytest.mark.timed
 def test_unpacking_keeps_no_other_call_waiting(tmp_path: Path) -> None:
     """Though all connections have one thread."""
     with (
@@ -246,7 +247,7 @@ def test_unpacking_keeps_no_other_call_waiting(tmp_path: Path) -> None:
         Peer(port) as hostile,
         Peer(port) as other,
     ):
-        headers, large = call_headers(grpc_encoding="gzip"), framed(bomb(256), 1)
+        headers, large = call_headers(grpc_encoding="gzip"), framed(bomb(128), 1)
         bombs = [hostile.ask(large, headers) for _ in range(4)]
         hostile.send()
         answering = threading.Thread(target=lambda: [hostile.answer(stream) for stream in bombs])

@@ -18,7 +18,7 @@ ONE = request("slow", x=np.ones((1, 10), np.float32))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(("nireq", "queue"), [(1, 2), (2, 5)])
+@pytest.mark.parametrize(("nireq", "queue"), [(1, 2), (2, 3)])
 def test_some_too_many(tmp_path: Path, nireq: int, queue: int, engine: str) -> None:
     """With as many threads as there are by default, whatever the machine."""
     options = ("--nireq", str(nireq), "--max_queue", str(queue), "--grpc_engine", engine)

@@ -134,6 +134,7 @@ def test_a_client_that_leaves(port: int, sent: bytes) -> None:
     assert ask(port, "POST", PREDICT, ROW).json == ROW_ANSWER
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "sent",
     [
@@ -153,6 +154,7 @@ def test_a_client_that_is_too_slow(port: int, sent: bytes) -> None:
         assert wire.closed
 
 
+@pytest.mark.timed
 def test_a_client_that_sends_a_byte_now_and_then(port: int) -> None:
     """The limit is for the whole request: no byte prolongs it much."""
     began = time.monotonic()
@@ -170,6 +172,7 @@ def test_a_client_that_sends_a_byte_now_and_then(port: int) -> None:
     assert time.monotonic() - began < READ_SECONDS * 4
 
 
+@pytest.mark.timed
 def test_slow_clients_do_not_keep_others_out(folder: Path, engine: str) -> None:
     """With one thread to begin with, and each of them able to keep one for the default of 30 seconds."""
     with rest_serving(folder, "--rest_engine", engine, "--rest_workers", "1") as (_, port), ExitStack() as stack:

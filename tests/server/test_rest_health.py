@@ -115,11 +115,12 @@ def check(port: int, stubs: Stubs, point: Point, server: Server) -> None:
     grpc_agrees(stubs, point)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 @pytest.mark.parametrize("protocol", ["REST", "gRPC"])
 def test_stopping(tmp_path: Path, protocol: str, engine: str) -> None:
     """As long as a request is under way, of either API."""
-    folder = slow.slow(2000, tmp_path)
+    folder = slow.slow(1500, tmp_path)
     grpc_port, rest_port = free_port(), free_port()
     options = ("--port", str(grpc_port), "--rest_port", str(rest_port), "--nireq", "1", "--rest_engine", engine)
     options += ("--drain_seconds", str(PATIENCE))  # a run may take much longer on a busy machine

@@ -14,6 +14,8 @@ from repository import until
 from rest_calls import STRICT_ENGINES
 from server_under_test import PATIENCE
 
+pytestmark = pytest.mark.timed
+
 ALLOWED = 2.0
 """Seconds that a request has to arrive."""
 

@@ -57,7 +57,7 @@ def in_background(port: int, count: int) -> tuple[list[threading.Thread], list[A
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number: int) -> None:
-    count = 1 if engine == "meinheld" else 6  # meinheld takes one at a time
+    count = 1 if engine == "meinheld" else 3  # meinheld takes one at a time
     with rest_serving(slow_folder, "--nireq", "1", "--rest_engine", engine) as (server, port):
         with begun(server):
             threads, answers = in_background(port, count)
@@ -69,6 +69,7 @@ def test_requests_under_way_are_answered(slow_folder: Path, engine: str, number:
         assert server.lines[-1].endswith("Server stopped")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 def test_new_requests_are_refused_while_others_end(tmp_path: Path, engine: str) -> None:
     folder = slow.slow(1500, tmp_path)
@@ -91,6 +92,7 @@ def test_new_requests_are_refused_while_others_end(tmp_path: Path, engine: str) 
         assert server.wait() == 0
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 def test_requests_that_take_too_long_are_cut(slow_folder: Path, engine: str) -> None:
     with rest_serving(slow_folder, "--nireq", "1", "--drain_seconds", "0.1", "--rest_engine", engine) as (server, port):
@@ -106,6 +108,7 @@ def test_requests_that_take_too_long_are_cut(slow_folder: Path, engine: str) -> 
         assert len(answers) < 40
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", STRICT_ENGINES)
 def test_clients_that_say_nothing_hold_nothing_up(tmp_path: Path, engine: str) -> None:
     folder = synthetic.null_model(tmp_path, name="m")

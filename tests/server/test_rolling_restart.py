@@ -22,6 +22,8 @@ from tensor_protos import array_of, request
 
 from tests.models import slow
 
+pytestmark = pytest.mark.timed
+
 RESTARTS = int(os.environ.get("STRESS_RESTARTS", "4"))
 CLIENTS = 6
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -102,6 +102,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("arguments", "code", "parts"), MISTAKES, ids=[f"{number}-{row[2][0]}" for number, row in enumerate(MISTAKES)]
 )

@@ -15,6 +15,8 @@ from tensor_protos import request
 
 from tests.models import slow
 
+pytestmark = pytest.mark.timed
+
 CALLS = 60
 THREADS = 32
 FEW = 8  # runs: hardly more than one, and room for a processor that others slow down

@@ -71,6 +71,7 @@ def test_from_loading_to_ready(tmp_path: Path, engine: str) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_server_that_drains_says_so_and_lets_watchers_go(tmp_path: Path, engine: str) -> None:
     with (
@@ -109,6 +110,7 @@ def test_more_watchers_than_threads_leave_room_for_calls(gallery: Gallery) -> No
         assert gallery.stubs.health_of() == "SERVING"
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_server_whose_threads_all_compute_tells_its_health(tmp_path: Path, engine: str) -> None:
     options = ("--nireq", "1", "--grpc_workers", "2", "--drain_seconds", "0.1", "--grpc_engine", engine)

@@ -50,7 +50,7 @@ def test_calls_under_way_are_answered(slow_folder: Path, number: int, engine: st
     ):
         calls = [
             stubs.prediction.Predict.future(request("slow", x=np.full((1, 10), n, np.float32)), timeout=PATIENCE)
-            for n in range(6)
+            for n in range(4)
         ]
         # They went out together on one connection: when one is answered, the server has all of them.
         answered = threading.Event()
@@ -68,6 +68,7 @@ def test_calls_under_way_are_answered(slow_folder: Path, number: int, engine: st
         assert server.lines[-1].endswith("ovms.server - INFO - Server stopped")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_under_load_every_call_is_answered_rightly_or_refused(tmp_path: Path, engine: str) -> None:
     with serving(synthetic.add(1, tmp_path), "--grpc_engine", engine) as server:
@@ -113,6 +114,7 @@ class Hammer(threading.Thread):
                     self.warm.set()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_second_signal_ends_it_at_once(tmp_path: Path, engine: str) -> None:
     with serving(slow.slow(20_000, tmp_path), "--grpc_engine", engine) as server, Stubs(server.address) as stubs:
@@ -144,6 +146,7 @@ def test_signals_from_two_sides_at_once_are_one(slow_folder: Path) -> None:
         assert server.wait() == 0
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_drain_seconds_is_the_limit(tmp_path: Path, engine: str) -> None:
     with (
@@ -169,6 +172,7 @@ def test_drain_seconds_is_one_limit_for_requests_and_unloading(tmp_path: Path) -
         assert call.code() is grpc.StatusCode.UNAVAILABLE
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_a_client_who_has_left_still_computes_is_not_waited_for(tmp_path: Path, engine: str) -> None:
     with (
@@ -189,6 +193,7 @@ def test_no_time_to_drain_and_nothing_to_drain(tmp_path: Path, engine: str) -> N
         assert server.lines[-1].endswith("Server stopped")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_requests_are_taken_until_a_balancer_can_have_seen_that_there_shall_be_none(
     tmp_path: Path, engine: str
@@ -251,6 +256,7 @@ def test_a_signal_that_another_thread_than_the_main_one_receives(tmp_path: Path,
         assert server.wait(20) == 0
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_idle_connection_does_not_hold_it_up(tmp_path: Path, engine: str) -> None:
     with serving(synthetic.add(1, tmp_path), "--grpc_engine", engine) as server, Stubs(server.address) as stubs:
@@ -281,6 +287,7 @@ def test_the_port_is_free_again_at_once(tmp_path: Path, engine: str) -> None:
             assert server.stop() == 0
 
 
+@pytest.mark.timed
 def test_under_the_timeout_command(tmp_path: Path) -> None:
     """Its exit status 124 means that the time was up; the server's last line, that it ended in order."""
     folder = synthetic.add(1, tmp_path)

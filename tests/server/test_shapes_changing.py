@@ -27,7 +27,7 @@ from stress_clients import Footprint
 from benchmarks import models
 from tests.native.shape_models import convolution, convolved, needs_four_columns
 
-RANDOM = int(os.environ.get("OVMS_TEST_RANDOM_SHAPES", "2000"))
+RANDOM = int(os.environ.get("OVMS_TEST_RANDOM_SHAPES", "1200"))
 HEAVY = 400
 """Layers of a model that takes some hundred milliseconds to compile and none to run."""
 
@@ -48,21 +48,22 @@ def load_seconds(server: Server) -> float:
     return (ended - began) % 60
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("options", [(), ("--compiled_shapes", "2")], ids=["dynamic", "apart"])
 def test_two_shapes_in_turn(tmp_path: Path, options: tuple[str, ...]) -> None:
     folder = slow_to_load(tmp_path, layers=HEAVY)
     with serving(folder, "--shape", "auto", *options, *EXACT) as server, Client(server.address) as client:
-        times = [timed(client, "heavy", np.ones((1 + number % 2, 8), np.float32)) for number in range(1000)]
+        times = [timed(client, "heavy", np.ones((1 + number % 2, 8), np.float32)) for number in range(400)]
         compiling = load_seconds(server)
         # Compiled a third time, some other request than the first two would have waited for it, and compiled at every
         # change, all of them. A tenth of the requests may meet anything on a busy machine.
         assert statistics.median(times) < compiling / 10, (statistics.median(times), compiling)
-        assert sorted(times)[900] < compiling / 2, (sorted(times)[900], compiling)
+        assert sorted(times)[360] < compiling / 2, (sorted(times)[360], compiling)
 
 
 def test_right_values_in_turn(tmp_path: Path) -> None:
     with serving(convolution(tmp_path), "--shape", "auto", *EXACT) as server, Client(server.address) as client:
-        for number in range(1000):
+        for number in range(400):
             x = np.full((1, 3, 16 + 8 * (number % 2), 20), number % 100, np.float32)
             np.testing.assert_array_equal(client.predict("conv3", {"x": x})["y"], convolved(x))
 
@@ -139,5 +140,5 @@ def test_random_shapes_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.Mon
             if number % 10_000 == 0:
                 print(f"{number} requests: {Footprint.of(server.process.pid)}")
         print(f"\nseed {seed}: {RANDOM} requests, {steady / 1e6:.0f} MB after a quarter, then at most {peak / 1e6:.0f}")
-        # Without a limit that follows the model this is 300 MB for 4000 requests.
+        # Without a limit that follows the model this is 300 MB for 1600 requests.
         assert peak - steady < 60e6

@@ -18,6 +18,8 @@ from tensor_protos import array_of, request
 
 from tests.models import slow, synthetic
 
+pytestmark = pytest.mark.timed
+
 STOPS = int(os.environ.get("STRESS_STOPS", "3"))
 DRAIN_SECONDS = 10.0
 CLIENTS = 8

@@ -6,6 +6,7 @@ The ancestor tried at every poll, and logged each try as an error.
 import time
 from pathlib import Path
 
+import pytest
 from repository import Repository, Traffic, serving_model, until_states
 from server_under_test import Server
 
@@ -31,6 +32,7 @@ class Tries:
         return [after - before for before, after in zip(self.moments, self.moments[1:], strict=False)]
 
 
+@pytest.mark.timed
 def test_pauses_double(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
     repository.put("m", 1)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from repository import Repository
+from ovms_client import Client, ServerError
+from repository import Repository, until
 from servers import BUCKET, READER, S3Server
 
 FAST = ("--remote_poll_wait_seconds", "0")
@@ -50,3 +51,15 @@ class RemoteModels(Repository):
     def options(self) -> tuple[str, ...]:
         """Of a server."""
         return (*FAST, "--model_cache", str(self.cache))
+
+
+def message(client: Client, model: str) -> str:
+    """What GetModelStatus says is wrong, wherever it says so."""
+    try:
+        return "; ".join(one.error_message for one in client.status(model) if one.error_message)
+    except ServerError as error:
+        return str(error)
+
+
+def until_message(client: Client, model: str, *words: str) -> None:
+    until(lambda: all(word in message(client, model) for word in words), lambda: (model, message(client, model)))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
-from remote_models import FAST, RemoteModels, keys
+from remote_models import FAST, RemoteModels, keys, until_message
 from repository import Repository, Traffic, answer, serving_file, states, until_answer, until_states
 from servers import S3Server
-from test_s3_failures import READS, until_message
+from test_s3_failures import READS
 
 MB = 1 << 20
 

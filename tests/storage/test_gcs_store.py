@@ -161,6 +161,7 @@ def test_a_machines_own_account(gcs_accounts: GcsAccounts, proxied: Callable[...
     assert (out, log) == ("[] application default credentials: metadata server\n", "")
 
 
+@pytest.mark.timed
 def test_a_token_server_that_hangs(
     store: GcsStore,
     gcs_accounts: GcsAccounts,

@@ -29,6 +29,7 @@ from ovms.storage.store_errors import OversizedError
 from tests.certificates import Certificates
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("place", TRICKLES)
 def test_a_trickle_ends_in_time(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_get, "LISTING_SECONDS", LIMIT)
@@ -100,6 +101,7 @@ def blackholes() -> Iterator[list[Address]]:
         yield found
 
 
+@pytest.mark.timed
 def test_addresses_that_do_not_answer(blackholes: list[Address]) -> None:
     """All of them take as long as one."""
     began = time.monotonic()

@@ -4,14 +4,16 @@ import re
 import time
 from pathlib import Path
 
+import pytest
 from many_keys import PAGE, ManyKeys
-from remote_models import RemoteModels, keys
+from remote_models import RemoteModels, keys, until_message
 from repository import Traffic, serving_file, until_answer
 from server_under_test import Server
 from servers import BUCKET, S3Server
-from test_s3_failures import until_message
 
 from ovms.storage.object_storage import MOST_OBJECTS
+
+pytestmark = pytest.mark.timed
 
 MB = 1 << 20
 

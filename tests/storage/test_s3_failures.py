@@ -4,17 +4,15 @@ ends without a restart. One server at a time has a model for each failure, each 
 
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
-from ovms_client import Client, ServerError
-from remote_models import RemoteModels, keys
+from remote_models import RemoteModels, keys, message, until_message
 from repository import Repository, Traffic, answer, serving_file, states, until, until_answer, until_states
-from server_under_test import PATIENCE, Server, starting
-from servers import ADMIN, LISTER, READER, STRANGER, S3Server
+from server_under_test import PATIENCE, starting
+from servers import ADMIN, S3Server
 
 from tests.certificates import Certificates
 from tests.ports import free_port
@@ -50,18 +48,7 @@ def models(seaweedfs: S3Server, prefix: str, tmp_path: Path) -> RemoteModels:
     return RemoteModels(seaweedfs, prefix, tmp_path)
 
 
-def message(client: Client, model: str) -> str:
-    """What GetModelStatus says is wrong, wherever it says so."""
-    try:
-        return "; ".join(one.error_message for one in client.status(model) if one.error_message)
-    except ServerError as error:
-        return str(error)
-
-
-def until_message(client: Client, model: str, *words: str) -> None:
-    until(lambda: all(word in message(client, model) for word in words), lambda: (model, message(client, model)))
-
-
+@pytest.mark.timed
 def test_a_store_that_fails_leaves_what_is_served(
     seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy]
 ) -> None:
@@ -72,7 +59,8 @@ def test_a_store_that_fails_leaves_what_is_served(
     local.put("folder", 1)
     entries = [models.entry(name, endpoint=proxy.url) for name, proxy in proxies.items()]
     entries += [models.entry("healthy", endpoint=seaweedfs.url), local.entry("folder")]
-    with serving_file(models.write(*entries), *models.options, **keys()) as (server, client):
+    environment = {"FILE_SYSTEM_POLL_WAIT_SECONDS": "0.4"} | keys()  # fourteen models are looked at each time
+    with serving_file(models.write(*entries), *models.options, **environment) as (server, client):
         for name in (*proxies, "healthy", "folder"):
             until_answer(client, name, 1)
         with (
@@ -115,6 +103,7 @@ WHILE_DOWNLOADED = {
 }
 
 
+@pytest.mark.timed
 def test_a_version_that_cannot_be_downloaded(
     seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy]
 ) -> None:
@@ -180,75 +169,6 @@ def test_stores_that_fail_from_the_start(
             until_answer(client, name, 1)
 
 
-@contextmanager
-def one_model(models: RemoteModels, endpoint: str, **environment: str) -> Iterator[tuple[Server, Client]]:
-    """A server that logs all it can of the model m."""
-    models.put("m", 1)
-    file = models.write(models.entry("m", endpoint=endpoint))
-    with ExitStack() as ending:
-        opened = serving_file(file, *models.options, LOG_LEVEL="DEBUG", **environment)
-        server, client = ending.enter_context(opened)
-        yield server, client
-
-
-@pytest.mark.parametrize(
-    ("user", "words"),
-    [
-        ((READER[0], "not-the-secret"), ("UNAUTHENTICATED", "SignatureDoesNotMatch", "check the keys")),
-        (("nobody-knows-this", "nor-this-secret"), ("UNAUTHENTICATED", "InvalidAccessKeyId", "check the keys")),
-        (STRANGER, ("PERMISSION_DENIED", "AccessDenied", "s3:ListBucket")),
-        (LISTER, ("Error occurred while loading version: s3://", "AccessDenied", "s3:GetObject")),
-        (None, ("PERMISSION_DENIED", "AccessDenied", "no credentials were found")),
-    ],
-    ids=["wrong secret", "unknown key", "may not list", "may not read", "nobody"],
-)
-def test_credentials_that_do_not_do(
-    seaweedfs: S3Server, models: RemoteModels, user: tuple[str, str] | None, words: tuple[str, ...]
-) -> None:
-    environment = {"AWS_EC2_METADATA_DISABLED": "true"} | (keys(user) if user else {})
-    with one_model(models, seaweedfs.url, **environment) as (server, client):
-        until_message(client, "m", *words)
-        assert user is None or not [secret for secret in user if secret in server.text + message(client, "m")]
-
-
-def test_keys_that_are_put_right(seaweedfs: S3Server, models: RemoteModels, tmp_path: Path) -> None:
-    """As when a secret that is mounted as a file is renewed."""
-    file = tmp_path / "credentials"
-
-    def write(secret: str) -> None:
-        file.write_text(f"[default]\naws_access_key_id = {READER[0]}\naws_secret_access_key = {secret}\n")
-
-    write("expired-long-ago")
-    with one_model(models, seaweedfs.url, AWS_SHARED_CREDENTIALS_FILE=str(file)) as (server, client):
-        until_message(client, "m", "UNAUTHENTICATED")
-        write(READER[1])
-        until_answer(client, "m", 1)
-        write("expired-again-now")
-        models.put("m", 2)  # the keys that are known still do
-        until_answer(client, "m", 2)
-        assert READER[1] not in server.text
-        assert "expired-" not in server.text
-
-
-def test_keys_that_come_late(seaweedfs: S3Server, models: RemoteModels, tmp_path: Path) -> None:
-    """As of a role that the machine gets only once it has started."""
-    file = tmp_path / "credentials"
-    environment = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_EC2_METADATA_DISABLED": "true"}
-    with one_model(models, seaweedfs.url, **environment) as (_, client):
-        until_message(client, "m", "PERMISSION_DENIED", "no credentials were found")
-        file.write_text(f"[default]\naws_access_key_id = {READER[0]}\naws_secret_access_key = {READER[1]}\n")
-        until_answer(client, "m", 1)
-
-
-def test_a_ca_of_one_s_own(
-    seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy], certificates: Certificates
-) -> None:
-    proxy = proxied(seaweedfs.url, tls=certificates.tls)
-    with one_model(models, proxy.url, AWS_CA_BUNDLE=certificates.ca, **keys()) as (_, client):
-        until_answer(client, "m", 1)
-    assert proxy.count() >= 3
-
-
 def test_a_disk_that_is_full(seaweedfs: S3Server, models: RemoteModels) -> None:
     """A limit of files' sizes stands for it: the kernel refuses to write in the same way."""
     models.put("m", 1)
@@ -283,6 +203,7 @@ def test_a_cache_that_is_full(seaweedfs: S3Server, models: RemoteModels) -> None
         until_answer(client, "other", 1)
 
 
+@pytest.mark.timed
 def test_a_server_stops_while_a_store_hangs(
     seaweedfs: S3Server, models: RemoteModels, proxied: Callable[..., FaultyProxy]
 ) -> None:
