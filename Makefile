@@ -37,7 +37,7 @@ AGAIN := -m pytest -q --last-failed --last-failed-no-failures none
 NO_TESTS := 5
 
 test: install
-	$(MAKE) test-alone; status=$$?; $(MAKE) test-beside && exit $$status
+	$(MAKE) test-beside; status=$$?; $(MAKE) test-alone && exit $$status
 
 # Those that need the machine for themselves.
 test-alone: install
