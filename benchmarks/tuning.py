@@ -88,7 +88,11 @@ def run(pace: Pace) -> Section:
         pixels, ten = picture.astype(np.float32), np.arange(10, dtype=np.float32)[np.newaxis]
         for folder in (conv, short):
             _table(section, pace, f"Streams, infer requests and hints, `{folder.name}`", pixels, _streams(folder))
-        _table(section, pace, "Streams, `null`", ten, _streams(null))
+        own = {
+            "no option (small)": Setting(null),
+            "`NUM_STREAMS` 1 (hint LATENCY)": Setting(null, {"NUM_STREAMS": "1"}),
+        }
+        _table(section, pace, "Streams, `null`", ten, own | dict(list(_streams(null).items())[1:]))
         _table(section, pace, "Pinning, `conv`", pixels, _pinning(conv))
         _table(section, pace, f"Batches of {BATCH}, `conv-short`", pixels, _batches(short, pixels))
         for folder in (short, image):
@@ -104,8 +108,9 @@ def run(pace: Pace) -> Section:
                 "REST, JSON": Setting(folder, rest=True),
             }
             _table(section, pace, f"gRPC or REST, `{folder.name}`", array, settings)
-        threads = {f"`--io_threads {n}`": Setting(null, options=("--io_threads", str(n))) for n in (1, 2)}
-        _table(section, pace, "I/O threads, `null`", ten, threads)
+        for folder, array in ((null, ten), (image, pixels)):
+            threads = {f"`--io_threads {n}`": Setting(folder, options=("--io_threads", str(n))) for n in (1, 2)}
+            _table(section, pace, f"I/O threads, `{folder.name}`", array, threads)
     return section
 
 
