@@ -114,6 +114,9 @@ class Connection:
         """Whether something has come that was not read, or the end."""
         if self.incoming.ahead or (isinstance(self.outermost, BoundedTls) and self.outermost.pending()):
             return True
+        # Of TLS in TLS there is more below what was read of the inner one: what is not decrypted, or not taken.
+        if self.sock is not self.outermost and (self.sock.sslobj.pending() or self.sock.incoming.pending):
+            return True
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self.outermost, select.POLLIN)

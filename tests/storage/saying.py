@@ -1,6 +1,7 @@
 """Servers of bytes, for what no real one says; and what asks them."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,16 +21,24 @@ CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @contextmanager
-def saying(first: bytes, more: bytes = b"", pause: float = 0.0) -> Iterator[str]:
+def saying(first: bytes, more: bytes = b"", pause: float = 0.0, tls: tuple[str, str] | None = None) -> Iterator[str]:
     """The place of a server that answers each request with `first`, and then `more` for ever; with pauses byte by byte.
 
-    Nothing that it is asked matters, so that it may stand for a server of TLS, too.
+    Nothing that it is asked matters, so that it may stand for a server of TLS, too. With the files of a certificate and
+    its key, `tls`, it is one.
     """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if tls:
+        context.load_cert_chain(*tls)
     listener = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
-    def answer(client: socket.socket) -> None:
-        with client, suppress(OSError):
+    def answer(accepted: socket.socket) -> None:
+        with (
+            accepted,
+            suppress(OSError),
+            context.wrap_socket(accepted, server_side=True) if tls else accepted as client,
+        ):
             while client.recv(65536):
                 client.sendall(first)
                 for piece in cycle([more[at : at + 1] for at in range(len(more))] if pause else [more]):

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 from faulty_proxy import Fault, FaultyProxy
-from saying import LIMIT, PATIENCE, PAUSE, TRICKLES, fetch, saying
+from saying import LIMIT, OK, PATIENCE, PAUSE, TRICKLES, fetch, saying
 from servers import BUCKET, GcsServer
 
 from ovms.errors import Code, ServingError
 from ovms.storage import http_get
+from ovms.storage.http_body import AHEAD_BYTES
 from ovms.storage.http_get import HttpGet
 from ovms.storage.proxies import Proxy, proxy_for
 from ovms.storage.store_errors import ProxyError, network_error
@@ -73,6 +74,21 @@ def test_tls_through_a_proxy(
     monkeypatch.setattr(http_get, "LISTING_SECONDS", PATIENCE)
     monkeypatch.setenv("NO_PROXY", "10.0.0.0/8, 127.0.0.0/8")
     assert get.page(url, {}).body == first.body
+
+
+@pytest.mark.parametrize("of_proxy", ["http", "https"])
+def test_what_comes_unasked_is_no_answer_to_the_next_request(
+    proxied: Callable[..., FaultyProxy], certificates: Certificates, monkeypatch: pytest.MonkeyPatch, of_proxy: str
+) -> None:
+    """It comes in one piece with the end of an answer, which is larger than what is read ahead."""
+    proxy = proxied("http://127.0.0.1:1", tls=certificates.tls if of_proxy == "https" else None)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    get = HttpGet(PATIENCE, PATIENCE, certificates.ca)
+    body = b"x" * (AHEAD_BYTES + 100)
+    unasked = OK + b"Content-Length: 5\r\n\r\nwrong"
+    with saying(OK + b"Content-Length: %d\r\n\r\n%b%b" % (len(body), body, unasked), tls=certificates.tls) as server:
+        for _ in range(3):
+            assert get.page(f"https://{server}/x", {}).body == body
 
 
 @pytest.mark.parametrize(
