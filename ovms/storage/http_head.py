@@ -19,6 +19,7 @@ _STATUS: Final = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\0\r\n]*)?\r?
 _FIELD: Final = re.compile(r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\0\r\n]*)\r?\n", re.MULTILINE)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _BODYLESS: Final = (204, 304)
+_MOST_FIELDS: Final = 256
 
 
 class Head(NamedTuple):
@@ -56,6 +57,8 @@ def read_head(text: str, method: str) -> Head:
     found = _FIELD.findall(text, first.end())
     if len(found) != text.count("\n") - 1:
         raise MalformedAnswerError("a header of the answer is not one line of a name, a colon and a value")
+    if len(found) > _MOST_FIELDS:
+        raise MalformedAnswerError(f"the answer has more than {_MOST_FIELDS} headers")
     headers: dict[str, str] = {}
     for given, padded in found:
         name, value = given.lower(), padded.strip(" \t")
@@ -71,8 +74,9 @@ def read_head(text: str, method: str) -> Head:
     if coding is not None:
         if coding.lower() != "chunked":
             raise MalformedAnswerError("the answer has a Transfer-Encoding that is not chunked")
-        # With a length as well it may have been meant for somebody who reads only that: nothing more of it is trusted.
-        return Head(status, headers, keeps and told is None, True, None)
+        # With a length as well, or in HTTP/1.0, which has no chunks, it may have been meant for somebody who sees its
+        # end elsewhere: nothing more of it is trusted.
+        return Head(status, headers, keeps and told is None and first[1] != "0", True, None)
     if told is None:
         return Head(status, headers, False, False, None)
     if not _LENGTH.fullmatch(told):

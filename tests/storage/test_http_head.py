@@ -52,6 +52,10 @@ def answered(data: bytes, pieces: int = 1 << 20, method: str = "GET") -> tuple[i
         (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", (200, b"x", False)),
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", (200, b"x", True)),
         (OK + b"Content-Length: 9\r\nTransfer-Encoding: Chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", (200, b"x", False)),
+        (
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+            (200, b"x", False),
+        ),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"\r\nx", (200, b"x", False)),
         (b"HTTP/1.1 204 No Content\r\n\r\n", (204, b"", True)),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", (304, b"", True)),
@@ -126,6 +130,7 @@ def test_headers_that_may_mean_several_things(header: bytes) -> None:
         (b"\r\n" + OK + b"\r\n", BadStatusLine),
         (b"<html>", BadStatusLine),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", MalformedAnswerError),
+        (OK + b"X:\r\n" * 257 + b"\r\n", MalformedAnswerError),
     ],
 )
 def test_what_is_no_answer(data: bytes, error: type[HTTPException | OSError]) -> None:
