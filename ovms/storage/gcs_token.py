@@ -1,5 +1,6 @@
 """What proves to Google Cloud Storage who asks."""
 
+import threading
 import time
 from collections.abc import Mapping
 from datetime import timezone
@@ -23,22 +24,28 @@ class GcsToken:
 
         self._credentials = credentials
         self._ask = partial(Request(Session()), timeout=timeout)
+        self._guard = threading.Lock()
         self._kept: tuple[Mapping[str, str], float] = {}, 0.0
 
     def headers(self, url: str) -> Mapping[str, str]:
         """Those for a request to ``url``, which is always on one server. Raises what google-auth and requests raise."""
-        kept, until = self._kept
-        if time.time() < until:
-            return kept
+        kept = self._kept
+        if time.time() < kept[1]:
+            return kept[0]
         found: dict[str, str] = {}
         self._credentials.before_request(self._ask, "GET", url, found)
         until, ends = time.time() + KEPT_SECONDS, self._credentials.expiry  # in UTC without saying so
         if ends is not None:
             until = min(until, ends.replace(tzinfo=timezone.utc).timestamp() - _LEFT_SECONDS)
-        self._kept = found, until
+        with self._guard:
+            if (
+                self._kept is kept
+            ):  # else another thread has renewed the token meanwhile, and this may be the one before
+                self._kept = found, until
         return found
 
     def renew(self) -> None:
         """Get another token, as this one was refused. Raises as ``headers``."""
         self._credentials.refresh(self._ask)
-        self._kept = {}, 0.0
+        with self._guard:
+            self._kept = {}, 0.0

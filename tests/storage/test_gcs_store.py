@@ -103,6 +103,23 @@ def test_a_token_is_kept_as_long_as_it_is_good() -> None:
     assert token.headers("https://store/")["authorization"] == "Bearer third"
 
 
+def test_a_token_that_was_renewed_meanwhile_is_not_kept() -> None:
+    """What another thread was given before would be refused for as long as it is kept."""
+
+    class Renewing(Credentials):
+        def before_request(self, request: object, method: str, url: str, headers: dict[str, str]) -> None:
+            super().before_request(request, method, url, headers)  # type: ignore[no-untyped-call]
+            if self.token == "old":
+                token.renew()
+
+        def refresh(self, request: object) -> None:
+            self.token = "new"
+
+    token = GcsToken(Renewing("old"), (1.0, 1.0))  # type: ignore[no-untyped-call]
+    assert token.headers("https://store/")["authorization"] == "Bearer old"
+    assert token.headers("https://store/")["authorization"] == "Bearer new"
+
+
 def test_a_key_file_that_is_replaced(
     store: GcsStore, gcs_accounts: GcsAccounts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
