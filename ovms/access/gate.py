@@ -113,6 +113,9 @@ def _password(credentials: str) -> str:
     if len(credentials) > _LONGEST_CREDENTIALS:
         return ""
     try:
-        return base64.b64decode(credentials, validate=True).decode("latin-1").partition(":")[2]
+        decoded = base64.b64decode(credentials + "=" * (-len(credentials) % 4), validate=True)
     except ValueError:
         return ""
+    # As the native front end has it: the padding may be left out, and no bits are lost.
+    encoded = base64.b64encode(decoded).decode()
+    return decoded.decode("latin-1").partition(":")[2] if credentials in (encoded, encoded.rstrip("=")) else ""

@@ -111,6 +111,11 @@ def test_a_browser_brings_the_key_as_a_password(server: tuple[Server, int], path
         assert connection.ask("GET", path, None, password(METRICS)).status == (200 if path == "/" else 403)
         for wrong in (password(WRONG), password(""), {"Authorization": "Basic"}, {"Authorization": "Basic !"}):
             assert connection.ask("GET", path, None, wrong).status == 401
+        padded = b64encode(b"x:" + PREDICT.encode()).decode()
+        assert padded.endswith("=")
+        assert connection.ask("GET", path, None, {"Authorization": f"Basic {padded[:-1]}"}).status == 200
+        lossy = {"Authorization": f"Basic {padded[:-2]}{chr(ord(padded[-2]) + 1)}="}
+        assert connection.ask("GET", path, None, lossy).status == 401
         no_colon = {"Authorization": f"Basic {b64encode(PREDICT.encode()).decode()}"}
         too_long = {"Authorization": f"Basic {b64encode(b'x' * 4000 + b':' + PREDICT.encode()).decode()}"}
         assert connection.ask("GET", path, None, no_colon).status == 401
