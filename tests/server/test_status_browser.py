@@ -434,6 +434,14 @@ def test_keys(engine: str, browser: Browser, tmp_path: Path) -> None:
             assert json.loads(predict(other, "m")) == {"outputs": [[1.0] * 10]}
             assert other.value("document.getElementById('key').hidden")
 
+        # Nor does one without their scope for figures.
+        with browser.open(f"http://any:{PREDICT}@127.0.0.1:{port}/") as third:
+            third.until_text("#notice", "No figures: the API key does not allow this call (scope metrics).")
+            assert not third.value("document.getElementById('key').hidden || document.getElementById('models').hidden")
+            use(both, third)
+            third.until(f"{part('m', 'tr[data-version]')}.children[6].innerText !== '-'")
+            assert third.value("document.getElementById('key').hidden")
+
         # A key that is withdrawn takes what was shown with it.
         write_keys(keys, (f"c predict,metrics {both}",))
         tab.until("!document.getElementById('key').hidden && document.getElementById('models').hidden")

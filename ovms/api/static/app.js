@@ -49,6 +49,7 @@ async function lookAtFigures(overview) {
     if (!(error instanceof Refused) || ![401, 403].includes(error.status)) throw error;
     figures.clear();
     figuresRefused = error.message;
+    if (!hasKey()) wantsKey = true; // of the browser's password, which the reader cannot change here
   }
 }
 
