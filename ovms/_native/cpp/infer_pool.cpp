@@ -116,8 +116,8 @@ Lease InferPool::lease_quick(Clock::duration longest) {
         waiter.slot = free_.back();
         free_.pop_back();
     }
-    // Of two that were given back at once this one took one.
-    if (!free_.empty() && !waiting_.empty()) {
+    // Of several that were given back at once this one took one; those who wait behind it were not told.
+    while (!free_.empty() && !waiting_.empty()) {
         InferSlot* const other = free_.back();
         free_.pop_back();
         hand_over(other);

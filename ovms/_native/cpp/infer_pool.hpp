@@ -60,7 +60,8 @@ public:
     Lease lease(Deadline deadline, bool& full);
 
     // A slot for a thread that has others to serve, if runs here are known to take at most longest: a free one at once, or
-    // one that is given back within about the time of a run. Else an empty lease.
+    // one that is given back within about the time of a run. Else an empty lease. While who waits first is here, and has just
+    // come, a slot that is given back goes to whoever is faster.
     Lease lease_quick(Clock::duration longest);
 
     // Where runs that take long wait for their turn.
