@@ -111,6 +111,9 @@ def run(pace: Pace) -> Section:
         for folder, array in ((null, ten), (image, pixels)):
             threads = {f"`--io_threads {n}`": Setting(folder, options=("--io_threads", str(n))) for n in (1, 2)}
             _table(section, pace, f"I/O threads, `{folder.name}`", array, threads)
+        one = ("--io_threads", "1")
+        polls = {f"`--busy_poll_us {n}`": Setting(null, options=(*one, "--busy_poll_us", str(n))) for n in (0, 50)}
+        _table(section, pace, "Busy polling, `null`, `--io_threads 1`", ten, polls)
     return section
 
 

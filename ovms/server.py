@@ -260,7 +260,9 @@ class Server:
         """The one whose threads all native ports share; ``option`` is what asks for it."""
         if self._native is None:
             io_threads = self._config.io_threads or min(self._cpus, MOST_IO_THREADS)
-            self._native = self._monitoring.native = NativeFrontEnd(self._registry, io_threads, option)
+            self._native = self._monitoring.native = NativeFrontEnd(
+                self._registry, io_threads, option, self._config.busy_poll_us
+            )
             if self._gate.judges:
                 self._native.guard(self._gate, self._keys)
             if self._tracer is not None:

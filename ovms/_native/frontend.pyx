@@ -14,7 +14,7 @@ from libcpp.vector cimport vector
 from ovms._native.libfrontend cimport (
     HISTOGRAM_BUCKETS, HISTOGRAM_FIRST_BIT, SERIES_CODES, ApiKey, SamplerSettings, Span, CFrontEnd, ColdCall as CColdCall, ColdEvent,
     GateSettings, GrpcSettings, Histogram, Refused, RestSettings, Series, TlsIdentity, certificate_end as certificate_end_of, tls_trouble, all_held_bytes, histogram_count,
-    limit_held_bytes, series_calls, series_is_rest,
+    limit_held_bytes, microseconds, series_calls, series_is_rest,
 )
 from ovms._native.libserving cimport deadline_after, seconds_left
 from ovms._native.serving cimport Registry, data_plane
@@ -122,12 +122,13 @@ cdef class FrontEnd:
     cdef bint started
     cdef bint done
 
-    def __cinit__(self, Registry registry not None, *, int io_threads, int threads):
-        """threads: the most that compute for calls which an I/O thread does not compute itself."""
-        if io_threads < 1 or threads < 1:
-            raise ValueError("io_threads and threads have to be at least 1")
+    def __cinit__(self, Registry registry not None, *, int io_threads, int threads, int busy_poll_us=0):
+        """threads: the most that compute for calls which an I/O thread does not compute itself. busy_poll_us: for how many
+        microseconds an I/O thread looks for more before it sleeps."""
+        if io_threads < 1 or threads < 1 or busy_poll_us < 0:
+            raise ValueError("io_threads and threads have to be at least 1, and busy_poll_us not negative")
         self.registry = registry
-        self.front_end = new CFrontEnd(data_plane(registry), io_threads, threads)
+        self.front_end = new CFrontEnd(data_plane(registry), io_threads, threads, microseconds(busy_poll_us))
 
     def __dealloc__(self):
         # What a thread that still computes uses is left to the end of the process.

@@ -11,6 +11,11 @@ from libcpp.vector cimport vector
 from ovms._native.libserving cimport DataPlane, Deadline, PredictOptions
 
 
+cdef extern from "<chrono>" namespace "std::chrono" nogil:
+    cdef cppclass microseconds:
+        microseconds(int64_t)
+
+
 cdef extern from "net/body.hpp" namespace "ovms::net" nogil:
     cdef cppclass Body:
         const uint8_t* data()
@@ -161,7 +166,7 @@ cdef extern from "net/tls.hpp" namespace "ovms::net" nogil:
 
 cdef extern from "net/front_end.hpp" namespace "ovms::net" nogil:
     cdef cppclass CFrontEnd "ovms::net::FrontEnd":
-        CFrontEnd(const DataPlane&, size_t, size_t) except +
+        CFrontEnd(const DataPlane&, size_t, size_t, microseconds) except +
         void guard(const GateSettings&) except +
         void set_keys(vector[ApiKey]) except +
         void trace(const SamplerSettings&, size_t) except +

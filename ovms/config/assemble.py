@@ -65,6 +65,7 @@ def server_config(
         rest=rest,
         tls=_tls(settings),
         io_threads=settings["io_threads"] or 0,
+        busy_poll_us=settings["busy_poll_us"],
         poll_seconds=settings["file_system_poll_wait_seconds"],
         load_threads=settings["load_threads"],
         remote_poll_seconds=settings["remote_poll_wait_seconds"],

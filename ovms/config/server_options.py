@@ -72,6 +72,11 @@ GRPC_OPTIONS: Final = (
         "threads of native servers for connections, which also compute what is quick",
         otherwise="one per CPU, at most 8",
     ),
+    Option(
+        "busy_poll_us", whole_number(0, 1_000_000),
+        "microseconds for which these threads look for more before they sleep: answers come sooner, and each thread "
+        "that is asked takes a core; 0: they sleep at once", "US", ServerConfig.busy_poll_us,
+    ),
 )  # fmt: skip
 
 REST_OPTIONS: Final = (

@@ -72,7 +72,9 @@ def native_available() -> str:
 class NativeFrontEnd:
     """I/O threads and scheduling, shared by the ports; its last port to stop ends it."""
 
-    def __init__(self, registry: Registry, io_threads: int, option: str = "--grpc_engine") -> None:
+    def __init__(
+        self, registry: Registry, io_threads: int, option: str = "--grpc_engine", busy_poll_us: int = 0
+    ) -> None:
         """ServingError FAILED_PRECONDITION, which names the option that asks for it, if this installation has none."""
         try:
             from ovms._native import frontend
@@ -81,7 +83,9 @@ class NativeFrontEnd:
                 Code.FAILED_PRECONDITION, f"{option}: this installation has no native front end: {error}"
             ) from None
         frontend.limit_bytes(int(usable_memory() * MEMORY_SHARE))
-        self._native = frontend.FrontEnd(registry, io_threads=io_threads, threads=MOST_COMPUTING)
+        self._native = frontend.FrontEnd(
+            registry, io_threads=io_threads, threads=MOST_COMPUTING, busy_poll_us=busy_poll_us
+        )
         self._workers = WorkerThreads(COLD_THREADS, MOST_COLD_THREADS, name="cold")
         # By path, for calls that take long: health and status have to be told also while these keep all their threads.
         self._own_workers = {RELOAD: WorkerThreads(1, 1, name="reload")}

@@ -149,6 +149,7 @@ void Connection::pause_reading(bool pause) {
 void Connection::on_read(ssize_t size, const uv_buf_t* buffer) {
     if (size == 0) return;
     if (size > 0) {
+        loop_.heard();
         last_heard_ = now();
         const auto* const data = reinterpret_cast<const uint8_t*>(buffer->base);
         if (tls_ == nullptr) take(data, static_cast<size_t>(size));

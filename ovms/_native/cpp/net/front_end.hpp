@@ -24,7 +24,8 @@ class Listener;
 class FrontEnd {
 public:
     // io_threads: at least one. threads: the most that compute for calls which an I/O thread does not compute itself.
-    FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads);
+    // busy_poll: see IoLoop::start.
+    FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads, std::chrono::microseconds busy_poll);
     // Never started, or after a stop that was true.
     ~FrontEnd();
 
@@ -88,6 +89,7 @@ private:
     IoLoop& next_loop() { return *loops_[next_loop_++ % loops_.size()]; }
 
     const DataPlane plane_;
+    const std::chrono::microseconds busy_poll_;
     ColdQueue cold_;
     Scheduler scheduler_;
     std::unique_ptr<Gate> gate_;

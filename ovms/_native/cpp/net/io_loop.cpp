@@ -1,6 +1,7 @@
 #include "io_loop.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "connection.hpp"
 
@@ -29,13 +30,24 @@ IoLoop::~IoLoop() {
     uv_loop_close(&loop_);
 }
 
-void IoLoop::start() {
+void IoLoop::start(Clock::duration busy_poll) {
     uv_timer_start(&ticker_, [](uv_timer_t* handle) { static_cast<IoLoop*>(handle->data)->tick(); }, kTickMilliseconds,
                    kTickMilliseconds);
     // A loop opens a file of its own with its first stream: now, so that no later connection is the one that lacks it.
     uv_tcp_init(&loop_, &first_);
     uv_close(reinterpret_cast<uv_handle_t*>(&first_), nullptr);
-    thread_ = std::thread([this] { uv_run(&loop_, UV_RUN_DEFAULT); });
+    thread_ = std::thread([this, busy_poll] { run(busy_poll); });
+}
+
+void IoLoop::run(Clock::duration busy_poll) {
+    if (busy_poll == Clock::duration::zero()) {
+        uv_run(&loop_, UV_RUN_DEFAULT);
+        return;
+    }
+    uint64_t seen = heard_;
+    auto end = Clock::now();
+    while (uv_run(&loop_, Clock::now() < end ? UV_RUN_NOWAIT : UV_RUN_ONCE) != 0)
+        if (std::exchange(seen, heard_) != heard_) end = Clock::now() + busy_poll;
 }
 
 void IoLoop::stop() {
@@ -71,6 +83,7 @@ void IoLoop::run_tasks() {
         const std::lock_guard lock(mutex_);
         running_.swap(tasks_);
     }
+    heard();
     for (const auto& task : running_) task();
     running_.clear();
 }

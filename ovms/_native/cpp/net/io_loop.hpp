@@ -32,7 +32,9 @@ public:
     IoLoop(const IoLoop&) = delete;
     IoLoop& operator=(const IoLoop&) = delete;
 
-    void start();
+    // busy_poll: for how long the thread looks for more before it sleeps. To be woken up takes longer than a small call; to
+    // look takes a core.
+    void start(Clock::duration busy_poll = Clock::duration::zero());
     // Closes what is left of its connections and ends the thread.
     void stop();
 
@@ -49,6 +51,8 @@ public:
     }
     void add(Connection* connection) { connections_.insert(connection); }
     void remove(Connection* connection) { connections_.erase(connection); }
+    // Something has come.
+    void heard() { ++heard_; }
     const std::unordered_set<Connection*>& connections() const { return connections_; }
     Metrics& metrics() { return metrics_; }
     // Null unless calls are traced. Made before the thread starts.
@@ -64,6 +68,7 @@ public:
     void forget(const DeadlineKey& key);
 
 private:
+    void run(Clock::duration busy_poll);
     void run_tasks();
     void run_deadlines();
     void arm();
@@ -83,6 +88,7 @@ private:
     std::shared_ptr<const KeySet> keys_;
     std::map<DeadlineKey, std::function<void()>> deadlines_;
     uint64_t deadlines_made_ = 0;
+    uint64_t heard_ = 0;
 
     std::mutex mutex_;  // of what follows; not on the path of calls that are computed by the loop's own thread
     bool closed_ = false;  // the handles are closed, or about to be
