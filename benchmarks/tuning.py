@@ -87,12 +87,12 @@ def run(pace: Pace) -> Section:
         picture = np.random.default_rng(6).integers(0, 256, messages.IMAGE_SHAPE, np.uint8)
         pixels, ten = picture.astype(np.float32), np.arange(10, dtype=np.float32)[np.newaxis]
         for folder in (conv, short):
-            _table(section, pace, f"Streams, infer requests and hints, `{folder.name}`", pixels, _streams(folder))
-        own = {
-            "no option (small)": Setting(null),
-            "`NUM_STREAMS` 1 (hint LATENCY)": Setting(null, {"NUM_STREAMS": "1"}),
-        }
-        _table(section, pace, "Streams, `null`", ten, own | dict(list(_streams(null).items())[1:]))
+            first = {"no option (hint LATENCY)": Setting(folder)}
+            _table(
+                section, pace, f"Streams, infer requests and hints, `{folder.name}`", pixels, first | _streams(folder)
+            )
+        _table(section, pace, "Streams, `null`", ten, _small(null) | _streams(null))
+        _table(section, pace, "Streams, `image`", pixels, _small(image))
         _table(section, pace, "Pinning, `conv`", pixels, _pinning(conv))
         _table(section, pace, f"Batches of {BATCH}, `conv-short`", pixels, _batches(short, pixels))
         for folder in (short, image):
@@ -117,10 +117,14 @@ def run(pace: Pace) -> Section:
     return section
 
 
+def _small(folder: Path) -> dict[str, Setting]:
+    shared = {"NUM_STREAMS": "1"}
+    return {"no option (small)": Setting(folder), "`NUM_STREAMS` 1 (hint LATENCY)": Setting(folder, shared)}
+
+
 def _streams(folder: Path) -> dict[str, Setting]:
     streams = {"NUM_STREAMS": "2"}
     return {
-        "no option (hint LATENCY)": Setting(folder),
         "`NUM_STREAMS` 2": Setting(folder, streams),
         "`NUM_STREAMS` 2, `--nireq 1`": Setting(folder, streams, nireq=1),
         "`NUM_STREAMS` 2, `--nireq 4`": Setting(folder, streams, nireq=4),

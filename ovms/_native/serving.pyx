@@ -169,9 +169,9 @@ cdef class Core:
 
         config: OpenVINO properties as text; config_if_small: and those that take their place for a model of fixed shapes
         with so little to compute that a second thread would cost more than it saves. nireq 0: OpenVINO's optimal number
-        of infer requests. input_names and output_names map the model's tensor names to public ones. shapes: input name (or "" for the only one) to "auto" or
-        a shape in OpenVINO's words. batch 0: the model's own, -1: any. compiled_shapes 0: auto makes dimensions dynamic;
-        N: each shape is compiled apart, the last N are kept. preprocessing: input name (or "") to an object with layout,
+        of infer requests. input_names and output_names map the model's tensor names to public ones. shapes: input name (or
+        "" for the only one) to "auto" or a shape in OpenVINO's words. batch 0: the model's own, -1: any. compiled_shapes 0:
+        auto makes dimensions dynamic; N: each shape is compiled apart, the last N are kept. preprocessing: input name (or "") to an object with layout,
         precision, color_format (text or None), mean and scale (floats). max_queue: how many requests may wait; None: any
         number. ServingError carries OpenVINO's own words.
         """

@@ -38,9 +38,8 @@ class GcsToken:
         if ends is not None:
             until = min(until, ends.replace(tzinfo=timezone.utc).timestamp() - _LEFT_SECONDS)
         with self._guard:
-            if (
-                self._kept is kept
-            ):  # else another thread has renewed the token meanwhile, and this may be the one before
+            # Else another thread has renewed the token meanwhile, and this may be the one before.
+            if self._kept is kept:
                 self._kept = found, until
         return found
 

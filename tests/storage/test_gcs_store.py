@@ -91,7 +91,7 @@ def test_a_token_that_is_not_good_any_more_is_renewed(
 def test_a_token_is_kept_as_long_as_it_is_good() -> None:
     """google-auth is asked each time once it may want to renew it."""
     now = datetime.now(timezone.utc).replace(tzinfo=None)
-    credentials = Credentials("first", expiry=now + timedelta(seconds=3600))  # type: ignore[no-untyped-call]
+    credentials = Credentials("first", expiry=now + timedelta(seconds=3600))  # type: ignore[no-untyped-call]  # google-auth has no types
     token = GcsToken(credentials, (1.0, 1.0))
     assert token.headers("https://store/")["authorization"] == "Bearer first"
     credentials.token = "second"
@@ -108,14 +108,14 @@ def test_a_token_that_was_renewed_meanwhile_is_not_kept() -> None:
 
     class Renewing(Credentials):
         def before_request(self, request: object, method: str, url: str, headers: dict[str, str]) -> None:
-            super().before_request(request, method, url, headers)  # type: ignore[no-untyped-call]
+            super().before_request(request, method, url, headers)  # type: ignore[no-untyped-call]  # google-auth has no types
             if self.token == "old":
                 token.renew()
 
         def refresh(self, request: object) -> None:
             self.token = "new"
 
-    token = GcsToken(Renewing("old"), (1.0, 1.0))  # type: ignore[no-untyped-call]
+    token = GcsToken(Renewing("old"), (1.0, 1.0))  # type: ignore[no-untyped-call]  # google-auth has no types
     assert token.headers("https://store/")["authorization"] == "Bearer old"
     assert token.headers("https://store/")["authorization"] == "Bearer new"
 

@@ -23,8 +23,8 @@
 namespace ovms {
 namespace {
 
-// Some tens of microseconds on one core; to wake another one takes as long. On two cores a model of ten numbers had 1.3 times
-// the calls with one thread, one of 150,528 the same at less CPU.
+// Some tens of microseconds on one core; to wake another one takes as long. `python -m benchmarks --only tuning` has models
+// of ten and of 150,528 numbers with this and without.
 constexpr uint64_t kMostWork = 1 << 18;
 constexpr size_t kMostOperations = 256;  // each costs about a microsecond, whatever it does
 constexpr uint64_t kUnknown = std::numeric_limits<uint64_t>::max();
@@ -68,14 +68,16 @@ uint64_t work_of(const ov::Node& node) {
     if (const auto* matmul = ov::as_type<const v0::MatMul>(&node))
         return std::max(most, product(out, multiplications(node.get_input_shape(0), *matmul)));
     // Weights are [outputs, inputs, kernel], or [groups, outputs, inputs, kernel] of a group.
-    if (ov::is_type<v1::Convolution>(&node))
-        return std::max(most, product(out, ov::shape_size(node.get_input_shape(1)) / std::max<size_t>(1, node.get_input_shape(1)[0])));
-    if (ov::is_type<v1::GroupConvolution>(&node)) {
+    const bool grouped = ov::is_type<v1::GroupConvolution>(&node);
+    if (grouped || ov::is_type<v1::Convolution>(&node)) {
         const ov::Shape weights = node.get_input_shape(1);
-        return std::max(most, product(out, ov::shape_size(weights) / std::max<size_t>(1, weights[0] * weights[1])));
+        const size_t outputs = grouped ? weights[0] * weights[1] : weights[0];
+        return std::max(most, product(out, ov::shape_size(weights) / std::max<size_t>(1, outputs)));
     }
-    if (const auto* pool = ov::as_type<const util::MaxPoolBase>(&node)) return std::max(most, product(out, ov::shape_size(pool->get_kernel())));
-    if (const auto* pool = ov::as_type<const util::AvgPoolBase>(&node)) return std::max(most, product(out, ov::shape_size(pool->get_kernel())));
+    if (const auto* pool = ov::as_type<const util::MaxPoolBase>(&node))
+        return std::max(most, product(out, ov::shape_size(pool->get_kernel())));
+    if (const auto* pool = ov::as_type<const util::AvgPoolBase>(&node))
+        return std::max(most, product(out, ov::shape_size(pool->get_kernel())));
     const bool once = ov::is_type<util::UnaryElementwiseArithmetic>(&node) || ov::is_type<util::BinaryElementwiseArithmetic>(&node) ||
                       ov::is_type<util::BinaryElementwiseComparison>(&node) || ov::is_type<util::BinaryElementwiseLogical>(&node) ||
                       ov::is_type<util::ArithmeticReduction>(&node) || ov::is_type<util::LogicalReduction>(&node) ||

@@ -56,7 +56,8 @@ void Gate::on_header(Presented& presented, Connection& connection, std::string_v
         const std::optional<std::string_view> key = credentials_of(value, "bearer"sv);
         if (!key) {
             const std::optional<std::string_view> password = credentials_of(value, "basic"sv);
-            return password && presented.takes_password ? on_password(presented, connection, *password) : void();
+            if (password && presented.takes_password) on_password(presented, connection, *password);
+            return;
         }
         value = *key;
     } else if (!same(name, "x-api-key"sv)) {
