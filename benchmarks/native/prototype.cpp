@@ -3,7 +3,7 @@
 // Usage: prototype --model_path MODEL.xml --port PORT [KEY=VALUE ...]; the rest are OpenVINO properties for the CPU.
 //
 // It serves Predict of a model with one f32 input and one f32 output of fixed shapes, and has no generality: it looks in
-// the request for tensor_content of the right size and for nothing else. What it does, it does as well as we know how:
+// the request for tensor_content of the right size and for nothing else. Within that it does the usual things well:
 // answers of all calls that one read brought leave in one write; a large request's values land where OpenVINO can read
 // them, a large answer's leave from where OpenVINO put them; memory is kept.
 #include <netinet/in.h>

@@ -154,11 +154,33 @@ void Connection::on_read(ssize_t size, const uv_buf_t* buffer) {
         const auto* const data = reinterpret_cast<const uint8_t*>(buffer->base);
         if (tls_ == nullptr) take(data, static_cast<size_t>(size));
         else on_wire(data, static_cast<size_t>(size));
+        expect_more(static_cast<size_t>(size));
         return;
     }
     pause_reading(true);
     if (size != UV_EOF) close();
     else on_end();
+}
+
+// While a large message is under way the system wakes this thread for large pieces of it only, for as long as they come.
+void Connection::expect_more(size_t size) {
+    if (closed_ || session_ == nullptr || handle_.tcp.type != UV_TCP) return;
+    fed_ = true;
+    const size_t awaited = closing_ ? 0 : session_->awaited();
+    if (awaited == 0 && !low_water_.up()) return;
+    uv_os_fd_t socket = -1;
+    uv_fileno(reinterpret_cast<const uv_handle_t*>(stream()), &socket);
+    low_water_.after_read(socket, size, awaited);
+    if (!low_water_.up() || std::exchange(watched_, true)) return;
+    loop_.watch(this);
+}
+
+bool Connection::is_fed() {
+    if (std::exchange(fed_, false) && low_water_.up()) return true;
+    watched_ = false;
+    uv_os_fd_t socket = -1;
+    if (low_water_.up() && uv_fileno(reinterpret_cast<const uv_handle_t*>(stream()), &socket) == 0) low_water_.take_down(socket);
+    return false;
 }
 
 // The client sends nothing more.

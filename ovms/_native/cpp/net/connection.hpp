@@ -13,6 +13,7 @@
 
 #include "gate.hpp"
 #include "io_loop.hpp"
+#include "low_water.hpp"
 #include "session.hpp"
 #include "tls.hpp"
 
@@ -80,6 +81,8 @@ public:
 
     // Once a second.
     void tick();
+    // Some milliseconds after the last time, while it is watched: whether it has to be watched any longer.
+    bool is_fed();
 
 private:
     // Bytes in the order in which they are to be sent.
@@ -104,6 +107,7 @@ private:
     };
 
     void on_read(ssize_t size, const uv_buf_t* buffer);
+    void expect_more(size_t size);
     void on_bytes(const uint8_t* data, size_t size);
     void on_wire(const uint8_t* data, size_t size);
     void take(const uint8_t* data, size_t size);
@@ -132,6 +136,9 @@ private:
     std::vector<uv_buf_t> buffers_;
     uv_write_t write_{};
     uv_shutdown_t shutdown_{};
+    LowWater low_water_;
+    bool watched_ = false;  // by the loop
+    bool fed_ = false;      // since it last looked
     std::string tls_peer_;  // with TLS: who it was, for when it has gone
     uint64_t opened_ = 0;
     uint64_t last_heard_ = 0;  // milliseconds of the loop's clock

@@ -32,6 +32,7 @@ public:
     void on_data(const uint8_t* data, size_t size) override;
     void run() override;
     void on_close() override;
+    size_t awaited() const override { return began_ ? expected_ - body_.size() : 0; }
 
     // Runs something on the loop's thread, and has what it answers leave; from any thread.
     template <class Do>

@@ -140,6 +140,7 @@ struct Http2Session::Callbacks {
         if (found == nullptr || found->answered_) return 0;
         return attempt(user, [&](Http2Session& me) {
             found->moved_ = me.ticks_;
+            me.receiving_ = found;
             found->on_data(data, size);
             return 0;
         });
@@ -443,6 +444,7 @@ void Http2Session::forget(Http2Stream& stream) {
     else first_ = stream.next_;
     if (stream.next_ != nullptr) stream.next_->previous_ = stream.previous_;
     stream.previous_ = stream.next_ = nullptr;
+    if (receiving_ == &stream) receiving_ = nullptr;
     --open_;
     stream.on_close();
 }

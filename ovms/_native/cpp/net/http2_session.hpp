@@ -30,6 +30,8 @@ public:
     virtual void run() = 0;
     // The stream is closed, answered or not.
     virtual void on_close() = 0;
+    // How many bytes of the request are still to come; 0: unknown.
+    virtual size_t awaited() const { return 0; }
     // Whether a client whose request was answered early is told to stop; else the rest comes, for nothing.
     virtual bool stops_sender() const { return true; }
 
@@ -107,6 +109,7 @@ public:
     void on_end() override;
     void on_close() override;
     void fill() override;
+    size_t awaited() const override { return receiving_ == nullptr || receiving_->answered_ ? 0 : receiving_->awaited(); }
     bool busy() const override { return open_ != 0; }
     void drain() override;
     void tick(uint64_t milliseconds) override;
@@ -142,6 +145,7 @@ private:
     std::vector<std::shared_ptr<Http2Stream>> ready_;  // whose request is whole, in order of arrival
     size_t next_ready_ = 0;
     Http2Stream* first_ = nullptr;  // of the open streams
+    Http2Stream* receiving_ = nullptr;  // of which data came last
     size_t open_ = 0;
     int64_t answers_ = 0;
     int32_t nuisances_ = 0;

@@ -9,22 +9,24 @@ namespace ovms::net {
 namespace {
 
 constexpr uint64_t kTickMilliseconds = 1000;
+constexpr uint64_t kLookMilliseconds = 1;
 
 }  // namespace
 
 IoLoop::IoLoop() : read_buffer_(std::make_unique_for_overwrite<uint8_t[]>(kReadSize)) {
     uv_loop_init(&loop_);
-    wake_.data = ticker_.data = alarm_.data = this;
+    wake_.data = ticker_.data = alarm_.data = lookout_.data = this;
     uv_async_init(&loop_, &wake_, [](uv_async_t* handle) { static_cast<IoLoop*>(handle->data)->run_tasks(); });
     uv_timer_init(&loop_, &ticker_);
     uv_timer_init(&loop_, &alarm_);
+    uv_timer_init(&loop_, &lookout_);
 }
 
 IoLoop::~IoLoop() {
     stop();
     if (closed_) return;
     for (auto* handle : {reinterpret_cast<uv_handle_t*>(&wake_), reinterpret_cast<uv_handle_t*>(&ticker_),
-                         reinterpret_cast<uv_handle_t*>(&alarm_)})
+                         reinterpret_cast<uv_handle_t*>(&alarm_), reinterpret_cast<uv_handle_t*>(&lookout_)})
         uv_close(handle, nullptr);
     uv_run(&loop_, UV_RUN_DEFAULT);
     uv_loop_close(&loop_);
@@ -61,7 +63,7 @@ void IoLoop::stop() {
         for (Connection* connection : all) connection->close();
         deadlines_.clear();
         for (auto* handle : {reinterpret_cast<uv_handle_t*>(&wake_), reinterpret_cast<uv_handle_t*>(&ticker_),
-                             reinterpret_cast<uv_handle_t*>(&alarm_)})
+                             reinterpret_cast<uv_handle_t*>(&alarm_), reinterpret_cast<uv_handle_t*>(&lookout_)})
             uv_close(handle, nullptr);
     });
     thread_.join();
@@ -113,6 +115,18 @@ void IoLoop::arm() {
     uv_update_time(&loop_);
     uv_timer_start(&alarm_, [](uv_timer_t* handle) { static_cast<IoLoop*>(handle->data)->run_deadlines(); },
                    static_cast<uint64_t>(std::max<int64_t>(0, left)), 0);
+}
+
+void IoLoop::watch(Connection* connection) {
+    if (watched_.empty())
+        uv_timer_start(&lookout_, [](uv_timer_t* handle) { static_cast<IoLoop*>(handle->data)->look(); }, kLookMilliseconds,
+                       kLookMilliseconds);
+    watched_.push_back(connection);
+}
+
+void IoLoop::look() {
+    std::erase_if(watched_, [](Connection* connection) { return !connection->is_fed(); });
+    if (watched_.empty()) uv_timer_stop(&lookout_);
 }
 
 void IoLoop::tick() {

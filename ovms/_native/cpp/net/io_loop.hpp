@@ -50,7 +50,12 @@ public:
         return plain_buffer_.get();
     }
     void add(Connection* connection) { connections_.insert(connection); }
-    void remove(Connection* connection) { connections_.erase(connection); }
+    void remove(Connection* connection) {
+        connections_.erase(connection);
+        std::erase(watched_, connection);
+    }
+    // Has the connection take another look once nothing has come for it for some milliseconds.
+    void watch(Connection* connection);
     // Something has come.
     void heard() { ++heard_; }
     const std::unordered_set<Connection*>& connections() const { return connections_; }
@@ -73,16 +78,19 @@ private:
     void run_deadlines();
     void arm();
     void tick();
+    void look();
 
     uv_loop_t loop_{};
     uv_async_t wake_{};
     uv_timer_t ticker_{};
     uv_timer_t alarm_{};
+    uv_timer_t lookout_{};
     uv_tcp_t first_{};
     std::thread thread_;
     std::unique_ptr<uint8_t[]> read_buffer_;
     std::unique_ptr<uint8_t[]> plain_buffer_;
     std::unordered_set<Connection*> connections_;
+    std::vector<Connection*> watched_;
     Metrics metrics_;
     std::unique_ptr<Spans> spans_;
     std::shared_ptr<const KeySet> keys_;

@@ -74,6 +74,8 @@ public:
     void leave();
 
     size_t body_size() const { return body_.size(); }
+    // How many bytes of the body are still to come; 0: unknown.
+    size_t awaited() const { return began_ && length_.value_or(0) > body_.size() ? *length_ - body_.size() : 0; }
 
     // From any thread: Python's answer.
     void respond(const std::shared_ptr<RestAnswer>& answer);

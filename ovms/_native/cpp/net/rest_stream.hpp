@@ -29,6 +29,7 @@ public:
     void on_data(const uint8_t* data, size_t size) override;
     void run() override;
     void on_close() override;
+    size_t awaited() const override { return wanted_ ? call_->awaited() : 0; }
     // Clients such as curl 7.88 take that for a failure, and lose the answer.
     bool stops_sender() const override { return !length_ || *length_ > kMostSkipped; }
 

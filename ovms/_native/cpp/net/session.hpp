@@ -18,6 +18,8 @@ public:
     virtual void on_close() = 0;
     // There is room again: adds what is to be sent to the connection, some hundred kilobytes at a time.
     virtual void fill() = 0;
+    // How many bytes are sure to come of the message that came last, whatever is answered meanwhile. 0: nobody knows.
+    virtual size_t awaited() const { return 0; }
     // Whether a call is under way.
     virtual bool busy() const = 0;
     // Whether the client has got any answer so far.
