@@ -17,13 +17,13 @@ import numpy as np
 from benchmarks import engine_targets as targets
 from benchmarks import load, messages, models, native, plots
 from benchmarks.engine_targets import (
-    BUSY,
     GRPC_CPP,
     GRPCIO,
     GRPCIO_TLS,
     KEYED,
     NATIVE,
     PROTOTYPE,
+    SLEEPING,
     TLS,
     UNCOUNTED,
     Measured,
@@ -48,8 +48,7 @@ than this inference, and a stream that is pinned moves the caller to its process
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native` and `--grpc_engine grpcio`.
   Native engines, REST's too, have `--io_threads 1`.
 * **ovms, native, no metrics**: the same as the first with `--no_metrics`.
-* **ovms, native, busy poll**: the same with `--busy_poll_us 50`: its thread looks for more for so long before it
-  sleeps.
+* **ovms, native, no busy poll**: the same with `--busy_poll_us 0`: its thread sleeps as soon as it has nothing to do.
 * **ovms, native, API key**: the same with `--api_keys_file` and a hundred keys, one of which comes with each call.
 * **ovms, native, TLS** and **ovms, grpcio, TLS**: with `--tls_cert_file`; TLS 1.3, as h2load prefers it.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
@@ -73,7 +72,6 @@ CONFIG |= {"INFERENCE_PRECISION_HINT": "f32"}
 
 KEY = secrets.token_urlsafe(24)
 KEYS = 100
-BUSY_POLL_US = "50"
 
 NATIVE_GRPC = ("--grpc_engine", "native", "--io_threads", "1")
 NATIVE_HTTP2 = f"{NATIVE}, HTTP/2"
@@ -232,7 +230,7 @@ def _contestants(
         if size == NULL:
             servers[KEYED] = KeyedServer(root, serving)
             servers[UNCOUNTED] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics")
-            servers[BUSY] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--busy_poll_us", BUSY_POLL_US)
+            servers[SLEEPING] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--busy_poll_us", "0")
         servers[TLS] = TlsServer(root, serving, *NATIVE_GRPC)
     servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
     servers[GRPCIO_TLS] = TlsServer(root, serving, "--grpc_engine", "grpcio")

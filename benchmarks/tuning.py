@@ -111,15 +111,23 @@ def run(pace: Pace) -> Section:
         for folder, array in ((null, ten), (image, pixels)):
             threads = {f"`--io_threads {n}`": Setting(folder, options=("--io_threads", str(n))) for n in (1, 2)}
             _table(section, pace, f"I/O threads, `{folder.name}`", array, threads)
-        one = ("--io_threads", "1")
-        polls = {f"`--busy_poll_us {n}`": Setting(null, options=(*one, "--busy_poll_us", str(n))) for n in (0, 50)}
-        _table(section, pace, "Busy polling, `null`, `--io_threads 1`", ten, polls)
+        for threads in ("1", "2"):
+            title = f"Busy polling, `null`, `--io_threads {threads}`"
+            _table(section, pace, title, ten, _polls(null, "--io_threads", threads))
     return section
 
 
 def _small(folder: Path) -> dict[str, Setting]:
     shared = {"NUM_STREAMS": "1"}
     return {"no option (small)": Setting(folder), "`NUM_STREAMS` 1 (hint LATENCY)": Setting(folder, shared)}
+
+
+def _polls(folder: Path, *options: str) -> dict[str, Setting]:
+    return {
+        "`--busy_poll_us 0`": Setting(folder, options=(*options, "--busy_poll_us", "0")),
+        "no option (as it pays)": Setting(folder, options=options),
+        "`--busy_poll_us 50`": Setting(folder, options=(*options, "--busy_poll_us", "50")),
+    }
 
 
 def _streams(folder: Path) -> dict[str, Setting]:

@@ -122,13 +122,14 @@ cdef class FrontEnd:
     cdef bint started
     cdef bint done
 
-    def __cinit__(self, Registry registry not None, *, int io_threads, int threads, int busy_poll_us=0):
+    def __cinit__(self, Registry registry not None, *, int io_threads, int threads, busy_poll_us=0):
         """threads: the most that compute for calls which an I/O thread does not compute itself. busy_poll_us: for how many
-        microseconds an I/O thread looks for more before it sleeps."""
-        if io_threads < 1 or threads < 1 or busy_poll_us < 0:
+        microseconds an I/O thread looks for more before it sleeps; None: as long as it pays."""
+        cdef int64_t looks = -1 if busy_poll_us is None else busy_poll_us
+        if io_threads < 1 or threads < 1 or (looks < 0 and busy_poll_us is not None):
             raise ValueError("io_threads and threads have to be at least 1, and busy_poll_us not negative")
         self.registry = registry
-        self.front_end = new CFrontEnd(data_plane(registry), io_threads, threads, microseconds(busy_poll_us))
+        self.front_end = new CFrontEnd(data_plane(registry), io_threads, threads, microseconds(looks))
 
     def __dealloc__(self):
         # What a thread that still computes uses is left to the end of the process.

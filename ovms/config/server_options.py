@@ -75,7 +75,8 @@ GRPC_OPTIONS: Final = (
     Option(
         "busy_poll_us", whole_number(0, 1_000_000),
         "microseconds for which these threads look for more before they sleep: answers come sooner, and each thread "
-        "that is asked takes a core; 0: they sleep at once", "US", ServerConfig.busy_poll_us,
+        "that is asked takes a core; 0: they sleep at once", "US",
+        otherwise="up to 100 between calls that a client makes one after the other without a pause; 0 on one CPU",
     ),
 )  # fmt: skip
 

@@ -241,8 +241,8 @@ class ServerConfig:
     io_threads: int = 0
     """Threads of the native front end for connections, which also compute what is quick; 0: by the CPUs there are."""
 
-    busy_poll_us: int = 0
-    """Microseconds for which these look for more before they sleep."""
+    busy_poll_us: int | None = None
+    """Microseconds for which these look for more before they sleep; None: as long as it pays."""
 
     poll_seconds: float = 1.0
     """Pause between looks at the model repositories and at ``config_path``; 0 or less: looked at once, at the start."""

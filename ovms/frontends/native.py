@@ -73,7 +73,7 @@ class NativeFrontEnd:
     """I/O threads and scheduling, shared by the ports; its last port to stop ends it."""
 
     def __init__(
-        self, registry: Registry, io_threads: int, option: str = "--grpc_engine", busy_poll_us: int = 0
+        self, registry: Registry, io_threads: int, option: str = "--grpc_engine", busy_poll_us: int | None = 0
     ) -> None:
         """ServingError FAILED_PRECONDITION, which names the option that asks for it, if this installation has none."""
         try:

@@ -1,15 +1,19 @@
-"""`--busy_poll_us`: an I/O thread that was asked looks for more before it sleeps."""
+"""An I/O thread that was asked looks for more before it sleeps: for `--busy_poll_us`, or as long as it pays."""
 
+import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from grpc_engines import NATIVE_ONLY
-from rest_calls import ROW, ROW_ANSWER, Connection, rest_serving
+from rest_calls import ROW, ROW_ANSWER, Connection, Wire, post, rest_serving
 
 from tests.models import synthetic
 
 CALLS = 300
+CPUS = len(os.sched_getaffinity(0))
+NATIVE = ("--rest_engine", "native", "--io_threads", "1")
 PREDICTION = "/v1/models/m:predict"
 
 
@@ -25,8 +29,7 @@ def sleeps(pid: int) -> int:
 @NATIVE_ONLY
 @pytest.mark.parametrize("busy", [0, 200_000])
 def test_it_does_not_sleep_between_calls(tmp_path: Path, busy: int) -> None:
-    options = ("--rest_engine", "native", "--io_threads", "1", "--busy_poll_us", str(busy))
-    with rest_serving(synthetic.null_model(tmp_path, name="m"), *options) as (server, port):
+    with rest_serving(synthetic.null_model(tmp_path, name="m"), *NATIVE, "--busy_poll_us", str(busy)) as (server, port):
         pid = server.process.pid
         with Connection(port) as connection:
             assert connection.ask("POST", PREDICTION, ROW).json == ROW_ANSWER
@@ -39,3 +42,56 @@ def test_it_does_not_sleep_between_calls(tmp_path: Path, busy: int) -> None:
         before = server.cpu_seconds()
         time.sleep(1)
         assert server.cpu_seconds() - before < 0.5  # it sleeps in the end
+
+
+def ask_at_once(port: int, calls: int) -> None:
+    """One call after the other, with next to nothing in between."""
+    request = post(PREDICTION, ROW)
+    with Wire(port) as wire:
+        wire.send(request)
+        assert wire.answer("POST").json == ROW_ANSWER
+        for _ in range(calls):
+            wire.socket.sendall(request)
+            assert wire.socket.recv(1 << 16).startswith(b"HTTP/1.1 200")
+
+
+@NATIVE_ONLY
+@pytest.mark.alone
+@pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")
+def test_it_looks_where_that_pays(tmp_path: Path) -> None:
+    with rest_serving(synthetic.null_model(tmp_path, name="m"), *NATIVE) as (server, port):
+        calls = 10 * CALLS
+        before = sleeps(server.process.pid)
+        ask_at_once(port, calls)
+        assert sleeps(server.process.pid) - before < calls / 2
+        before = server.cpu_seconds()
+        time.sleep(1)
+        assert server.cpu_seconds() - before < 0.1
+
+
+@NATIVE_ONLY
+def test_it_sleeps_where_calls_come_now_and_then(tmp_path: Path) -> None:
+    with rest_serving(synthetic.null_model(tmp_path, name="m"), *NATIVE) as (server, port):
+        ask_at_once(port, CALLS)
+        with Connection(port) as connection:
+            before = sleeps(server.process.pid)
+            for _ in range(CALLS):
+                assert connection.ask("POST", PREDICTION, ROW).json == ROW_ANSWER
+                time.sleep(0.001)
+            assert sleeps(server.process.pid) - before > 0.9 * CALLS
+
+
+@NATIVE_ONLY
+@pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")
+def test_it_sleeps_where_there_is_one_cpu(tmp_path: Path) -> None:
+    mine = os.sched_getaffinity(0)
+    with ExitStack() as stack:
+        os.sched_setaffinity(0, {min(mine)})
+        try:
+            served = rest_serving(synthetic.null_model(tmp_path, name="m"), *NATIVE)
+            server, port = stack.enter_context(served)
+        finally:
+            os.sched_setaffinity(0, mine)
+        before = sleeps(server.process.pid)
+        ask_at_once(port, 10 * CALLS)
+        assert sleeps(server.process.pid) - before > 5 * CALLS

@@ -59,6 +59,7 @@ void Call::predict(bool here, bool others) {
         if (queue(Step::kPredict)) return;
         status = queue_is_full(*model, model->pool().max_queue());
     }
+    connection().loop().answered();
     set_result(std::move(status));
     on_predicted();
 }

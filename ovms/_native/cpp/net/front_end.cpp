@@ -21,8 +21,8 @@ constexpr auto kLast = std::chrono::milliseconds(50);  // that a thread which co
 }  // namespace
 
 FrontEnd::FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads, std::chrono::microseconds busy_poll)
-    : plane_(plane), busy_poll_(busy_poll), scheduler_(threads) {
-    for (size_t i = 0; i < io_threads; ++i) loops_.push_back(std::make_unique<IoLoop>());
+    : plane_(plane), last_heard_(io_threads), scheduler_(threads) {
+    for (size_t i = 0; i < io_threads; ++i) loops_.push_back(std::make_unique<IoLoop>(busy_poll, last_heard_, i));
 }
 
 FrontEnd::~FrontEnd() = default;
@@ -83,7 +83,7 @@ void FrontEnd::listen(size_t port, int socket, bool is_unix) {
 void FrontEnd::start() {
     scheduler_.start();
     started_ = true;
-    for (const auto& loop : loops_) loop->start(busy_poll_);
+    for (const auto& loop : loops_) loop->start();
     loops_.front()->post([this] {
         for (const auto& listener : listeners_) listener->start(loops_.front()->uv());
     });

@@ -24,7 +24,7 @@ class Listener;
 class FrontEnd {
 public:
     // io_threads: at least one. threads: the most that compute for calls which an I/O thread does not compute itself.
-    // busy_poll: see IoLoop::start.
+    // busy_poll: see BusyPoll.
     FrontEnd(const DataPlane& plane, size_t io_threads, size_t threads, std::chrono::microseconds busy_poll);
     // Never started, or after a stop that was true.
     ~FrontEnd();
@@ -89,7 +89,7 @@ private:
     IoLoop& next_loop() { return *loops_[next_loop_++ % loops_.size()]; }
 
     const DataPlane plane_;
-    const std::chrono::microseconds busy_poll_;
+    LastHeard last_heard_;
     ColdQueue cold_;
     Scheduler scheduler_;
     std::unique_ptr<Gate> gate_;

@@ -13,7 +13,8 @@ constexpr uint64_t kLookMilliseconds = 1;
 
 }  // namespace
 
-IoLoop::IoLoop() : read_buffer_(std::make_unique_for_overwrite<uint8_t[]>(kReadSize)) {
+IoLoop::IoLoop(std::chrono::microseconds busy_poll, LastHeard& last_heard, size_t number)
+    : read_buffer_(std::make_unique_for_overwrite<uint8_t[]>(kReadSize)), busy_poll_(busy_poll, last_heard, number) {
     uv_loop_init(&loop_);
     wake_.data = ticker_.data = alarm_.data = lookout_.data = this;
     uv_async_init(&loop_, &wake_, [](uv_async_t* handle) { static_cast<IoLoop*>(handle->data)->run_tasks(); });
@@ -32,24 +33,22 @@ IoLoop::~IoLoop() {
     uv_loop_close(&loop_);
 }
 
-void IoLoop::start(Clock::duration busy_poll) {
+void IoLoop::start() {
     uv_timer_start(&ticker_, [](uv_timer_t* handle) { static_cast<IoLoop*>(handle->data)->tick(); }, kTickMilliseconds,
                    kTickMilliseconds);
     // A loop opens a file of its own with its first stream: now, so that no later connection is the one that lacks it.
     uv_tcp_init(&loop_, &first_);
     uv_close(reinterpret_cast<uv_handle_t*>(&first_), nullptr);
-    thread_ = std::thread([this, busy_poll] { run(busy_poll); });
+    thread_ = std::thread([this] { run(); });
 }
 
-void IoLoop::run(Clock::duration busy_poll) {
-    if (busy_poll == Clock::duration::zero()) {
+void IoLoop::run() {
+    if (busy_poll_.never()) {
         uv_run(&loop_, UV_RUN_DEFAULT);
         return;
     }
-    uint64_t seen = heard_;
-    auto end = Clock::now();
-    while (uv_run(&loop_, Clock::now() < end ? UV_RUN_NOWAIT : UV_RUN_ONCE) != 0)
-        if (std::exchange(seen, heard_) != heard_) end = Clock::now() + busy_poll;
+    while (uv_run(&loop_, busy_poll_.looks() ? UV_RUN_NOWAIT : UV_RUN_ONCE) != 0) {
+    }
 }
 
 void IoLoop::stop() {

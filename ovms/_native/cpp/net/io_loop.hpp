@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../deadline.hpp"
+#include "busy_poll.hpp"
 #include "keys.hpp"
 #include "metrics.hpp"
 #include "spans.hpp"
@@ -27,14 +28,13 @@ public:
     // Most bytes that one read takes from a socket.
     static constexpr size_t kReadSize = 256 << 10;
 
-    IoLoop();
+    // busy_poll, last_heard, number: see BusyPoll.
+    IoLoop(std::chrono::microseconds busy_poll, LastHeard& last_heard, size_t number);
     ~IoLoop();
     IoLoop(const IoLoop&) = delete;
     IoLoop& operator=(const IoLoop&) = delete;
 
-    // busy_poll: for how long the thread looks for more before it sleeps. To be woken up takes longer than a small call; to
-    // look takes a core.
-    void start(Clock::duration busy_poll = Clock::duration::zero());
+    void start();
     // Closes what is left of its connections and ends the thread.
     void stop();
 
@@ -57,7 +57,9 @@ public:
     // Has the connection take another look once nothing has come for it for some milliseconds.
     void watch(Connection* connection);
     // Something has come.
-    void heard() { ++heard_; }
+    void heard() { busy_poll_.heard(); }
+    // A call was computed and answered by this thread at once.
+    void answered() { busy_poll_.answered(); }
     const std::unordered_set<Connection*>& connections() const { return connections_; }
     Metrics& metrics() { return metrics_; }
     // Null unless calls are traced. Made before the thread starts.
@@ -73,7 +75,7 @@ public:
     void forget(const DeadlineKey& key);
 
 private:
-    void run(Clock::duration busy_poll);
+    void run();
     void run_tasks();
     void run_deadlines();
     void arm();
@@ -96,7 +98,7 @@ private:
     std::shared_ptr<const KeySet> keys_;
     std::map<DeadlineKey, std::function<void()>> deadlines_;
     uint64_t deadlines_made_ = 0;
-    uint64_t heard_ = 0;
+    BusyPoll busy_poll_;
 
     std::mutex mutex_;  // of what follows; not on the path of calls that are computed by the loop's own thread
     bool closed_ = false;  // the handles are closed, or about to be
