@@ -103,6 +103,23 @@ def test_many_calls_at_a_time(port: int) -> None:
         assert all(peer.answer(stream).is_right() for stream in streams)
 
 
+@pytest.mark.timed
+def test_the_first_answers_do_not_wait_for_the_last(tmp_path: Path) -> None:
+    """Of calls that come together: a client reads some while the others are computed."""
+    in_parts = 0
+    with (
+        serving(synthetic.null_model(tmp_path, name="add"), *NATIVE, "--io_threads", "1") as server,
+        Peer(server.port) as peer,
+    ):
+        for _ in range(60):
+            streams = [peer.ask() for _ in range(24)]
+            peer.send()
+            peer.until(lambda: any(peer.answers[stream].ended for stream in streams))  # noqa: B023, called at once
+            in_parts += not all(peer.answers[stream].ended for stream in streams)
+            assert all(peer.answer(stream).is_right() for stream in streams)
+    assert in_parts > 20
+
+
 def test_one_call_too_many_is_refused_and_may_come_again(port: int) -> None:
     with Peer(port) as peer:
         peer.ping()

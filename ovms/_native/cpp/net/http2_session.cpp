@@ -22,7 +22,11 @@ constexpr size_t kMostHeaders = 64 << 10;           // bytes of one request's he
 constexpr size_t kCopied = 2048;                    // pieces of a body up to this are copied into one write with their frame's head
 constexpr size_t kMostUnsent = 512 << 10;           // bytes that are put together for one write
 constexpr int64_t kMostAnswers = int64_t{64} << 20;  // bytes of answers that a client may leave unread before its calls wait
-constexpr auto kLongBatch = std::chrono::microseconds(250);  // after that much computing, answers that are ready leave
+// Answers that are ready leave after so much computing, when they are a third of the connection's calls: its client reads
+// them while the rest is computed, instead of one waiting for the other in turn. The more there are, the fewer writes it takes.
+constexpr auto kBatch = std::chrono::microseconds(60);
+constexpr size_t kBatches = 3;
+constexpr auto kLongBatch = std::chrono::microseconds(250);  // after that much they leave in any case
 constexpr auto kGoodbye = std::chrono::milliseconds(100);  // from the notice of a shutdown to the last stream that is taken
 constexpr uint32_t kPatience = 20;                  // seconds until the client has to have said that it speaks HTTP/2
 constexpr uint32_t kStuck = 60;                     // seconds that a request may stay half, or an answer half taken
@@ -307,6 +311,7 @@ void Http2Session::run_ready() {
     running_ = true;
     auto turn = Clock::time_point::min();
     auto since = turn;
+    size_t done = 0;  // since the last answers left
     while (next_ready_ < ready_.size() && !connection_.closed() && answers_ <= kMostAnswers) {
         const std::shared_ptr<Http2Stream> stream = std::move(ready_[next_ready_++]);
         if (stream == nullptr || stream->closed_) continue;
@@ -315,7 +320,9 @@ void Http2Session::run_ready() {
         if (!more_ready()) break;
         // Calls that come together are answered together, unless that takes long.
         const auto now = Clock::now();
-        if (now - since <= kLongBatch) continue;
+        ++done;
+        if (now - since <= (done * kBatches < open_ ? kLongBatch : kBatch)) continue;
+        done = 0;
         connection_.flush();
         since = now;
         if (now - turn > kLongTurn) {
