@@ -103,7 +103,7 @@ def test_many_calls_at_a_time(port: int) -> None:
         assert all(peer.answer(stream).is_right() for stream in streams)
 
 
-@pytest.mark.timed
+@pytest.mark.alone
 def test_the_first_answers_do_not_wait_for_the_last(tmp_path: Path) -> None:
     """Of calls that come together: a client reads some while the others are computed."""
     in_parts = 0
