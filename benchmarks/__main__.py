@@ -33,7 +33,7 @@ that other programs use.
 def main() -> int:
     """Run the parts asked for; 0 even if a target is missed, as the page says so."""
     arguments = _arguments()
-    paces = {"short": Pace(3, 0.02), "long": Pace(2, 1.0)} if arguments.quick else {"short": Pace(15, 0.03)}
+    paces = {"short": Pace(3, 0.02), "long": Pace(3, 1.0)} if arguments.quick else {"short": Pace(15, 0.03)}
     short, long = paces["short"], paces.get("long", Pace(5, 2.0, most=15))
     tensorflow: Path | None = arguments.tensorflow or (TENSORFLOW if TENSORFLOW.exists() else None)
     parts: dict[str, Callable[[], Section]] = {

