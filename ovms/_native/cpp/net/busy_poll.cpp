@@ -47,15 +47,23 @@ void BusyPoll::look_on() {
     const uint64_t looked = ticks_now();
     const bool disturbed = as_it_pays_ && static_cast<double>(looked - last_look_) * per_tick_ > kDisturbed;
     if (disturbed || static_cast<double>(looked - idle_since_) * per_tick_ > window_) {
-        looking_ = false;
-        in_a_row_ = disturbed ? -kBackOff : 0;
+        stop();
+        if (disturbed) in_a_row_ = -kBackOff;
     }
     last_look_ = looked;
 }
 
+void BusyPoll::stop() {
+    looking_ = false;
+    in_a_row_ = std::min(in_a_row_, 0);
+}
+
 void BusyPoll::judge(uint64_t end) {
     pieces_ += heard_;
-    if (answered_ == 0) return;  // a part of a call, or what HTTP/2 has besides
+    if (answered_ == 0) {  // a part of a call, what HTTP/2 has besides, or what other threads have computed
+        if (pieces_ > kFewPieces * kFewCalls) stop();
+        return;
+    }
     const bool soon = static_cast<double>(first_heard_ - idle_since_) * per_tick_ < kSoon;
     const bool pays = soon && answered_ <= kFewCalls && pieces_ <= kFewPieces * answered_;
     pieces_ = 0;

@@ -56,6 +56,7 @@ public:
 private:
     void look_on();
     void judge(uint64_t end);
+    void stop();
 
     LastHeard& last_heard_;
     const size_t thread_;
