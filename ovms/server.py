@@ -260,7 +260,7 @@ class Server:
         """The one whose threads all native ports share; ``option`` is what asks for it."""
         if self._native is None:
             io_threads = self._config.io_threads or min(self._cpus, MOST_IO_THREADS)
-            # On the only CPU there is, whoever looks for the next call keeps its client from making it.
+            # With one CPU, whoever looks for the next call keeps its client from making it, or uses up the quota.
             busy_poll_us = 0 if self._cpus < 2 and self._config.busy_poll_us is None else self._config.busy_poll_us
             self._native = self._monitoring.native = NativeFrontEnd(self._registry, io_threads, option, busy_poll_us)
             if self._gate.judges:

@@ -82,6 +82,7 @@ def test_it_sleeps_where_calls_come_now_and_then(tmp_path: Path) -> None:
 
 
 @NATIVE_ONLY
+@pytest.mark.alone
 @pytest.mark.skipif(CPUS < 2, reason="one CPU is all there is")
 def test_it_sleeps_where_there_is_one_cpu(tmp_path: Path) -> None:
     mine = os.sched_getaffinity(0)

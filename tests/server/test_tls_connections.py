@@ -4,6 +4,8 @@ import http.client
 import json
 import signal
 import socket
+import ssl
+import statistics
 import struct
 import threading
 import time
@@ -15,7 +17,7 @@ import pytest
 from grpc_engines import ENGINES as GRPC_ENGINES
 from ovms_client import Client, Unavailable
 from rest_calls import ROW_ANSWER
-from server_under_test import PATIENCE, Server, serving
+from server_under_test import PATIENCE, SANITIZED, Server, serving
 from tls_files import HELLO, REST_ENGINES, Files, X, ask, rest_serving, written
 
 from tests.models import synthetic
@@ -197,3 +199,54 @@ def test_a_stop_under_load_cuts_nobody_off(null: Path, files: Files) -> None:
         for thread in threads:
             thread.join(PATIENCE)
         assert results == ["refused"] * 4
+
+
+def sealed(tls: ssl.SSLObject, out: ssl.MemoryBIO, data: bytes) -> bytes:
+    """In records, as they go to the server."""
+    tls.write(data)
+    return out.read()
+
+
+@pytest.mark.alone
+def test_the_end_of_a_large_message_does_not_wait_for_a_part_of_it_that_is_there(files: Files, null: Path) -> None:
+    """Of a record that came in two parts the first is counted as received, wherever it is kept."""
+    body = b"x" * (10 << 14)
+    head = b"POST /v1/models/null:predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    waits: dict[int, list[float]] = {0: [], 15_000: []}  # by bytes of a record in the first part
+    with rest_serving(null, "native", *files.options, "--io_threads", "1", "--busy_poll_us", "0") as (server, port):
+        del server
+        came, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = files.context().wrap_bio(came, out, server_hostname="localhost")
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def take() -> None:
+                if data := out.read():
+                    connection.sendall(data)
+                came.write(connection.recv(1 << 16))
+
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    take()
+            for number in range(100):
+                extra = (0, 15_000)[number % 2]
+                records = [sealed(tls, out, part) for part in (head, *(body[: 1 << 14] for _ in range(10)))]
+                cut = sum(map(len, records[:3])) + extra
+                request = b"".join(records)
+                connection.sendall(request[:cut])
+                time.sleep(3e-4)  # so that the server reads this first
+                began = time.perf_counter()
+                connection.sendall(request[cut:])
+                while True:
+                    try:
+                        answer = tls.read(1 << 16)
+                        break
+                    except ssl.SSLWantReadError:
+                        take()
+                waits[extra].append(time.perf_counter() - began)
+                assert answer.startswith(b"HTTP/1.1 400")
+    whole, parted = (statistics.median(some) for some in waits.values())
+    assert SANITIZED or parted < 2 * whole, (whole, parted)

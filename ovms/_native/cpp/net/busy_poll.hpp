@@ -12,7 +12,7 @@
 namespace ovms::net {
 
 // When each of the I/O threads last heard something, in ticks. A thread that looks is in the way of others that have work:
-// where more than half of them had some just now, none looks.
+// where more than half of several threads had some just now, none begins to look.
 class LastHeard {
 public:
     explicit LastHeard(size_t threads);

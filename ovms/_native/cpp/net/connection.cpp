@@ -167,7 +167,8 @@ void Connection::expect_more(size_t size) {
     if (closed_ || session_ == nullptr || handle_.tcp.type != UV_TCP) return;
     fed_ = true;
     size_t awaited = closing_ ? 0 : session_->awaited();
-    if (tls_ != nullptr) awaited -= std::min(awaited, kRecord);  // so much of a record may be here already, still sealed
+    // Most of a record may be here already, where TLS keeps it until the rest has come.
+    if (tls_ != nullptr) awaited -= std::min(awaited, kRecord);
     if (awaited == 0 && !low_water_.up()) return;
     uv_os_fd_t socket = -1;
     uv_fileno(reinterpret_cast<const uv_handle_t*>(stream()), &socket);

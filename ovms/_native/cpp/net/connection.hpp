@@ -81,7 +81,8 @@ public:
 
     // Once a second.
     void tick();
-    // Some milliseconds after the last time, while it is watched: whether it has to be watched any longer.
+    // Each millisecond while it is watched: whether more of a large message has come, for which it is watched on. If not, the
+    // low-water mark is taken down.
     bool is_fed();
 
 private:

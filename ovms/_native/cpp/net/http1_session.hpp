@@ -25,7 +25,7 @@ public:
     void on_end() override;
     void on_close() override;
     void fill() override;
-    size_t awaited() const override { return wanted_ && reader_.in_body() ? call_->awaited() : 0; }
+    size_t awaited() const override { return wanted_ && !request_ended_ ? call_->awaited() : 0; }
     bool busy() const override { return reader_.in_body() && !answered_; }
     bool answered_any() const override { return answered_any_; }
     void drain() override {}

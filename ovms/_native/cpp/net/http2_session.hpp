@@ -30,7 +30,7 @@ public:
     virtual void run() = 0;
     // The stream is closed, answered or not.
     virtual void on_close() = 0;
-    // How many bytes of the request are still to come; 0: unknown.
+    // How many bytes of the request are still to come; 0: unknown. Not once it has ended: another thread may work on it.
     virtual size_t awaited() const { return 0; }
     // Whether a client whose request was answered early is told to stop; else the rest comes, for nothing.
     virtual bool stops_sender() const { return true; }
@@ -109,7 +109,10 @@ public:
     void on_end() override;
     void on_close() override;
     void fill() override;
-    size_t awaited() const override { return receiving_ == nullptr || receiving_->answered_ ? 0 : receiving_->awaited(); }
+    size_t awaited() const override {
+        const bool comes = receiving_ != nullptr && !receiving_->request_ended_ && !receiving_->answered_;
+        return comes ? receiving_->awaited() : 0;
+    }
     bool busy() const override { return open_ != 0; }
     void drain() override;
     void tick(uint64_t milliseconds) override;

@@ -54,7 +54,7 @@ public:
         connections_.erase(connection);
         std::erase(watched_, connection);
     }
-    // Has the connection take another look once nothing has come for it for some milliseconds.
+    // Has the connection asked each millisecond whether it is fed, until it says no.
     void watch(Connection* connection);
     // Something has come.
     void heard() { busy_poll_.heard(); }

@@ -15,7 +15,8 @@ constexpr size_t kLargePiece = 16 << 10;
 
 void LowWater::after_read(int socket, size_t size, size_t awaited) {
     const size_t wanted = size < kLargePiece || awaited < kLeast ? 1 : std::min(awaited, kMost);
-    // As it is, if it is nearly right: a system call for each read would cost what is to be saved.
+    // As it is, if it is nearly right: a system call for each read would cost what is to be saved. Nor does the small rest
+    // that is read behind a large piece take it down.
     if (wanted == mark_ || (mark_ > 1 && mark_ <= awaited && mark_ >= wanted / 2)) return;
     set(socket, wanted);
 }

@@ -74,7 +74,7 @@ public:
     void leave();
 
     size_t body_size() const { return body_.size(); }
-    // How many bytes of the body are still to come; 0: unknown.
+    // How many bytes of the body are still to come; 0: unknown. Before on_body_end only.
     size_t awaited() const { return began_ && length_.value_or(0) > body_.size() ? *length_ - body_.size() : 0; }
 
     // From any thread: Python's answer.
