@@ -51,7 +51,8 @@ Status tell_size(const Registry&, const ModelKey& key, const uint8_t* body, size
 }
 
 struct Server {
-    IoLoop loop;
+    LastHeard last_heard{1};
+    IoLoop loop{std::chrono::microseconds(0), last_heard, 0};
     ColdQueue cold;
     Scheduler scheduler{1};
     DataPlane plane;

@@ -77,7 +77,8 @@ public:
     // Runs what there is to run.
     void turn() { uv_run(loop.uv(), UV_RUN_NOWAIT); }
 
-    IoLoop loop;
+    LastHeard last_heard{1};
+    IoLoop loop{std::chrono::microseconds(0), last_heard, 0};
 
 private:
     static GrpcSettings settings() {
