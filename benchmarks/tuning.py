@@ -111,9 +111,8 @@ def run(pace: Pace) -> Section:
         for folder, array in ((null, ten), (image, pixels)):
             threads = {f"`--io_threads {n}`": Setting(folder, options=("--io_threads", str(n))) for n in (1, 2)}
             _table(section, pace, f"I/O threads, `{folder.name}`", array, threads)
-        for threads in ("1", "2"):
-            title = f"Busy polling, `null`, `--io_threads {threads}`"
-            _table(section, pace, title, ten, _polls(null, "--io_threads", threads))
+        for n in ("1", "2"):
+            _table(section, pace, f"Busy polling, `null`, `--io_threads {n}`", ten, _polls(null, "--io_threads", n))
     return section
 
 

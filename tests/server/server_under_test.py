@@ -125,6 +125,14 @@ class Server:
         self._reader.join(patience)
         return code
 
+    def sleeps(self) -> int:
+        """How often the process's threads have gone to sleep so far."""
+        count = 0
+        for status in Path(f"/proc/{self.process.pid}/task").glob("*/status"):
+            line = next(one for one in status.read_text().splitlines() if one.startswith("voluntary_ctxt_switches"))
+            count += int(line.split()[1])
+        return count
+
     def cpu_seconds(self) -> float:
         """Processor time used so far, in steps of a hundredth."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()

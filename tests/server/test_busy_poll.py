@@ -17,26 +17,16 @@ NATIVE = ("--rest_engine", "native", "--io_threads", "1")
 PREDICTION = "/v1/models/m:predict"
 
 
-def sleeps(pid: int) -> int:
-    """How often the process's threads have gone to sleep so far."""
-    count = 0
-    for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        line = next(one for one in status.read_text().splitlines() if one.startswith("voluntary_ctxt_switches"))
-        count += int(line.split()[1])
-    return count
-
-
 @NATIVE_ONLY
 @pytest.mark.parametrize("busy", [0, 200_000])
 def test_it_does_not_sleep_between_calls(tmp_path: Path, busy: int) -> None:
     with rest_serving(synthetic.null_model(tmp_path, name="m"), *NATIVE, "--busy_poll_us", str(busy)) as (server, port):
-        pid = server.process.pid
         with Connection(port) as connection:
             assert connection.ask("POST", PREDICTION, ROW).json == ROW_ANSWER
-            before = sleeps(pid)
+            before = server.sleeps()
             for _ in range(CALLS):
                 assert connection.ask("POST", PREDICTION, ROW).json == ROW_ANSWER
-            slept = sleeps(pid) - before
+            slept = server.sleeps() - before
             assert slept < CALLS / 2 if busy else slept > CALLS / 2
         time.sleep(busy * 1e-6)
         before = server.cpu_seconds()
@@ -61,9 +51,9 @@ def ask_at_once(port: int, calls: int) -> None:
 def test_it_looks_where_that_pays(tmp_path: Path) -> None:
     with rest_serving(synthetic.null_model(tmp_path, name="m"), *NATIVE) as (server, port):
         calls = 10 * CALLS
-        before = sleeps(server.process.pid)
+        before = server.sleeps()
         ask_at_once(port, calls)
-        assert sleeps(server.process.pid) - before < calls / 2
+        assert server.sleeps() - before < calls / 2
         before = server.cpu_seconds()
         time.sleep(1)
         assert server.cpu_seconds() - before < 0.1
@@ -74,11 +64,11 @@ def test_it_sleeps_where_calls_come_now_and_then(tmp_path: Path) -> None:
     with rest_serving(synthetic.null_model(tmp_path, name="m"), *NATIVE) as (server, port):
         ask_at_once(port, CALLS)
         with Connection(port) as connection:
-            before = sleeps(server.process.pid)
+            before = server.sleeps()
             for _ in range(CALLS):
                 assert connection.ask("POST", PREDICTION, ROW).json == ROW_ANSWER
                 time.sleep(0.001)
-            assert sleeps(server.process.pid) - before > 0.9 * CALLS
+            assert server.sleeps() - before > 0.9 * CALLS
 
 
 @NATIVE_ONLY
@@ -93,6 +83,6 @@ def test_it_sleeps_where_there_is_one_cpu(tmp_path: Path) -> None:
             server, port = stack.enter_context(served)
         finally:
             os.sched_setaffinity(0, mine)
-        before = sleeps(server.process.pid)
+        before = server.sleeps()
         ask_at_once(port, 10 * CALLS)
-        assert sleeps(server.process.pid) - before > 5 * CALLS
+        assert server.sleeps() - before > 5 * CALLS

@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,15 +29,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def sleeps(server: Server) -> int:
-    """How often the server's threads have gone to sleep so far."""
-    count = 0
-    for status in Path(f"/proc/{server.process.pid}/task").glob("*/status"):
-        line = next(one for one in status.read_text().splitlines() if one.startswith("voluntary_ctxt_switches"))
-        count += int(line.split()[1])
-    return count
-
-
 @pytest.mark.timed
 def test_the_server_sleeps_through_most_pieces(server: Server) -> None:
     with Peer(server.port) as peer:
@@ -46,45 +36,32 @@ def test_the_server_sleeps_through_most_pieces(server: Server) -> None:
         stream = peer.ask(OF_NO_MODEL)
         frames = peer.h2.data_to_send()
         pieces = [frames[at : at + PIECE] for at in range(0, len(frames), PIECE)]
-        before = sleeps(server)
+        before = server.sleeps()
         for piece in pieces:
             peer.socket.sendall(piece)
             until = time.perf_counter() + 1e-4
             while time.perf_counter() < until:
                 pass
         assert peer.answer(stream).status[0] == NOT_FOUND
-        assert SANITIZED or sleeps(server) - before < len(pieces) / 2
+        assert SANITIZED or server.sleeps() - before < len(pieces) / 2
 
 
 @pytest.mark.timed
-def test_a_sender_who_pauses_delays_no_other_call_of_its_connection(server: Server) -> None:
+@pytest.mark.parametrize("pause", [0, 0.01])
+def test_a_large_message_under_way_delays_no_other_call_of_its_connection(server: Server, pause: float) -> None:
+    """Neither one that comes right behind a piece of it, nor one while its sender pauses."""
     waits = []
     with Peer(server.port) as peer:
         stream = peer.begin()
         for at in range(0, 40 * PIECE, PIECE):
             peer.data(stream, LARGE[at : at + PIECE])
             peer.send()
-            time.sleep(0.01)
+            time.sleep(pause)
             began = time.perf_counter()
             assert peer.call().is_right()
             waits.append(time.perf_counter() - began)
         peer.data(stream, LARGE[40 * PIECE :], end=True)
         assert peer.answer(stream).status[0] == 0
-    assert SANITIZED or statistics.median(waits) < 0.02, waits
-
-
-@pytest.mark.timed
-def test_small_calls_right_behind_a_large_piece(server: Server) -> None:
-    """What comes with the piece, or just behind it, while the server waits for more of the message."""
-    waits = []
-    with Peer(server.port) as peer:
-        stream = peer.begin()
-        for at in range(0, 40 * PIECE, PIECE):
-            peer.data(stream, LARGE[at : at + PIECE])
-            peer.send()
-            began = time.perf_counter()
-            assert peer.call().is_right()
-            waits.append(time.perf_counter() - began)
     assert SANITIZED or statistics.median(waits) < 0.02, waits
 
 
