@@ -1,5 +1,6 @@
 """Streams of HTTP/2 under gRPC calls: flow control, many at a time, taken back, and the end of a connection."""
 
+import select
 import socket
 import struct
 import threading
@@ -301,6 +302,26 @@ def test_the_end_is_announced_and_no_accepted_call_is_lost(tmp_path: Path) -> No
         peer.until_closed()
         assert server.wait() == 0
         assert "cut off" not in server.text
+
+
+def test_the_last_answer_can_be_read_by_a_client_that_still_sends(tmp_path: Path) -> None:
+    """What meets a closed socket resets the connection, and proxies drop what they have yet to read of it then."""
+    with serving(slow.slow(300, tmp_path), *NATIVE, name="add") as server:
+        with Peer(server.port) as peer:
+            stream = peer.ask()
+            peer.ping()
+            server.signal()
+            told = select.poll()
+            told.register(peer.socket, select.POLLRDHUP)
+            assert told.poll(PATIENCE * 1000), "the server has not shut its side"
+            told.modify(peer.socket, 0)  # errors alone
+            for _ in range(2):
+                peer.h2.increment_flow_control_window(1)
+                peer.send()
+                assert not told.poll(20)
+            assert peer.answer(stream).is_right(range(10))
+            peer.until_closed()
+        assert server.wait() == 0
 
 
 def test_an_idle_connection_is_told_of_the_end(tmp_path: Path) -> None:

@@ -76,6 +76,9 @@ public:
     // Whether nothing is under way: no call, and nothing to send.
     bool idle() const { return !sending_ && unsent() == 0 && (session_ == nullptr || !session_->busy()); }
 
+    // Whether all is said, and the client has yet to close its side.
+    bool lingers() const { return lingering_ && !closed_; }
+
     // Whether its client has got any answer so far.
     bool answered_any() const { return session_ != nullptr && session_->answered_any(); }
 

@@ -16,6 +16,8 @@ constexpr auto kGoodbye = std::chrono::milliseconds(150);  // that clients get t
 
 constexpr auto kLastAnswers = std::chrono::milliseconds(200);  // that clients who came last have to ask
 
+constexpr auto kParting = std::chrono::seconds(1);  // that clients have to read the last answers, and to close their side
+
 constexpr auto kLast = std::chrono::milliseconds(50);  // that a thread which computes for nobody gets to end
 
 }  // namespace
@@ -136,6 +138,9 @@ bool FrontEnd::drain(size_t number, Deadline deadline) {
     const Deadline last = Clock::now() + kLastAnswers;
     while (busy == 0 && port.answers_the_last() && Clock::now() < last && count_connections(port, is_owed) != 0)
         std::this_thread::sleep_for(kLook);
+    const auto lingers = [](const Connection& connection) { return connection.lingers(); };
+    const Deadline parted = Clock::now() + kParting;
+    while (busy == 0 && Clock::now() < parted && count_connections(port, lingers) != 0) std::this_thread::sleep_for(kLook);
     on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.close(); }); });
     return busy == 0;
 }

@@ -380,10 +380,11 @@ void Http2Session::send() {
     end_if_done();
 }
 
+// The client may still open windows and ping, or begin streams that are not taken, until it has seen the GOAWAY.
 void Http2Session::end_if_done() {
     if (connection_.closing()) return;
-    if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) connection_.close_when_sent(false);
-    else if (ended_ && open_ == 0) connection_.close_when_sent(false);
+    if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) connection_.close_when_sent(true);
+    else if (ended_ && open_ == 0) connection_.close_when_sent(true);
 }
 
 // The client has gone, or shut its side, which clients of HTTP/2 do when they go: nobody waits for an answer any more.
