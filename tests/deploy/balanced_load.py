@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import grpc
 import numpy as np
-from ovms_client import Client
+from ovms_client import Client, ServerError
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis.predict_pb2 import PredictResponse
 from server_under_test import PATIENCE, PREDICT
 from tensor_protos import array_of, request
@@ -39,7 +39,7 @@ def load_by(clients: Sequence[Connect]) -> Iterator[Load]:
     def once(name: str, ask: Ask, x: np.ndarray) -> None:
         try:
             answer = ask(x)
-        except (grpc.RpcError, OSError, http.client.HTTPException, AssertionError) as error:
+        except (grpc.RpcError, ServerError, OSError, http.client.HTTPException, AssertionError) as error:
             load.failed.append(f"{name}: {error!r}")
             return
         if not np.array_equal(answer, x):

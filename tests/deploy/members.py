@@ -1,12 +1,15 @@
 """Servers that stand for one another, each at fixed ports, where it can be restarted; the balancers that there are."""
 
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from balanced_load import Load
+from prometheus_client.parser import text_string_to_metric_families
 from repository import until
 from rest_calls import ask
 from server_under_test import Server, free_port, starting
@@ -19,21 +22,24 @@ DELAY_SECONDS = 2
 that does not look has no need of it."""
 
 BEFORE = 50
-"""Predictions that each has answered before one of them is stopped."""
+"""Predictions that each has answered, under each of its names, before one of them is stopped."""
 
 
 class Member:
-    """A server at fixed ports, which can be replaced by a new one there."""
+    """A server at fixed ports, of one model under one or several names, which can be replaced by a new one there."""
 
-    def __init__(self, folder: Path, delay: float = DELAY_SECONDS) -> None:
-        self._folder, self._delay, self._stack = folder, delay, ExitStack()
+    def __init__(self, folder: Path, delay: float, names: Sequence[str]) -> None:
+        self._names, self._delay, self._stack = names, delay, ExitStack()
+        models = [{"config": {"name": name, "base_path": str(folder)}} for name in names]
+        self._models = folder.parent / f"{'-'.join(names)}.json"
+        self._models.write_text(json.dumps({"model_config_list": models}))
         self.grpc, self.rest, self.metrics = free_port(), free_port(), free_port()
         self.start()
 
     def start(self) -> None:
         self.server: Server = self._stack.enter_context(
             starting(
-                *("model", "--model_name", self._folder.name, "--model_path", str(self._folder)),
+                *("config", "--config_path", str(self._models)),
                 *("--port", str(self.grpc), "--rest_port", str(self.rest), "--metrics_port", str(self.metrics)),
                 *("--shutdown_delay_seconds", str(self._delay)),
             )
@@ -47,18 +53,22 @@ class Member:
         self.start()
 
     def predictions(self) -> int:
-        """How many the server that runs now has answered."""
-        page = ask(self.metrics, "GET", "/metrics").body.decode()
-        lines = [line for line in page.splitlines() if line.startswith("ovms_requests_success{") and "Predict" in line]
-        return int(sum(float(line.rpartition(" ")[2]) for line in lines))
+        """How many the server that runs now has answered, for the name with the fewest."""
+        answered: Counter[str] = Counter()
+        for family in text_string_to_metric_families(ask(self.metrics, "GET", "/metrics").body.decode()):
+            for one in family.samples:
+                if one.name.startswith("ovms_requests_success") and one.labels["method"] == "Predict":
+                    answered[one.labels["name"]] += int(one.value)
+        return min(answered[name] for name in self._names)
 
     def close(self) -> None:
         self._stack.close()
 
 
 @contextmanager
-def two_members(folder: Path, delay: float = DELAY_SECONDS) -> Iterator[list[Member]]:
-    members = [Member(folder, delay), Member(folder, delay)]
+def two_members(folder: Path, delay: float = DELAY_SECONDS, names: Sequence[str] = ()) -> Iterator[list[Member]]:
+    """Two servers of one model, under its folder's name or under each of these."""
+    members = [Member(folder, delay, names or [folder.name]) for _ in range(2)]
     try:
         yield members
     finally:

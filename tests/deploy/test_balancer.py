@@ -1,13 +1,15 @@
 """Two servers behind a real balancer with the configuration that the project gives, or asked by clients that balance
 themselves: both are restarted under load, one after the other, and no request fails."""
 
+import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from balanced_load import Load, balancing_client, grpc_client, load_by, rest_client
@@ -147,14 +149,31 @@ def test_a_rolling_restart_behind_nginx(folder: Path, tmp_path: Path) -> None:
     check(load, len(clients))
 
 
-def test_a_rolling_restart_under_clients_that_balance(folder: Path) -> None:
-    """With the service configuration that the documentation gives, and the addresses that a name would stand for."""
+def documented_policy() -> dict[str, Any]:
+    """The service configuration that the documentation gives."""
     page = (ROOT / "docs" / "kubernetes.md").read_text()
-    found = re.search(r"policy = '(\{.*\})'", page)
+    found = re.search(r'policy = """(.*?)"""', page, re.DOTALL)
     assert found
-    with two_members(folder, delay=1) as members:
+    return json.loads(found[1])
+
+
+def restart_under_clients_that_balance(folder: Path, policy: dict[str, Any], names: Sequence[str]) -> None:
+    """They get the addresses that a name would stand for, and ask for the model by these names, one each."""
+    with two_members(folder, 1, sorted(set(names))) as members:
         target = "ipv4:" + ",".join(f"127.0.0.1:{member.grpc}" for member in members)
-        clients = [balancing_client(target, found[1], folder.name)] * CLIENTS
-        with load_by(clients) as load:
+        with load_by([balancing_client(target, json.dumps(policy), name) for name in names]) as load:
             restart_by_turns(members, RESTARTS, load)
-    check(load, len(clients))
+    check(load, len(names))
+
+
+def test_a_rolling_restart_under_clients_that_balance(folder: Path) -> None:
+    """A client that tries the first server again after the second one has gone waits meanwhile."""
+    restart_under_clients_that_balance(folder, documented_policy(), ["slow"] * CLIENTS)
+
+
+def test_clients_that_balance_and_do_not_wait(folder: Path) -> None:
+    """They go by health alone. Each server is back with every one of them before the other one goes: a client tries
+    again when it likes, so each has a name of its own to be known by."""
+    policy = documented_policy()
+    assert policy.pop("methodConfig")[0]["waitForReady"]
+    restart_under_clients_that_balance(folder, policy, [f"slow-{number}" for number in range(CLIENTS)])
