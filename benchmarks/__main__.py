@@ -12,6 +12,7 @@ from benchmarks.machine import Watch
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
 from benchmarks.report import Section, render
+from benchmarks.rounds import JUDGED_ROUNDS
 
 HERE = Path(__file__).parent
 TENSORFLOW = HERE.parent / ".venv-tf" / "bin" / "python"
@@ -25,7 +26,7 @@ machine's; ratios travel better. A verdict close to its limit can change from on
 that other programs use.
 
 {machine}
-* Rounds: {rounds} of {short:g} s a contestant; of {long:g} s for servers
+* Rounds: {rounds} of {short:g} s a contestant; of {long:g} s for servers, at least {judged} if a target goes by them
 * Made by `{command}` in {minutes:.1f} minutes, on {date}
 """
 
@@ -60,6 +61,7 @@ def main() -> int:
         "Benchmarks",
         INTRODUCTION.format(
             machine=machine.describe(),
+            judged=JUDGED_ROUNDS,
             rounds=f"{short.rounds}" if short.rounds == long.rounds else f"{short.rounds} (servers {long.rounds})",
             short=short.seconds,
             long=long.seconds,

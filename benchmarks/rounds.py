@@ -12,6 +12,10 @@ from benchmarks.measure import Pace
 from benchmarks.process import ServerProcess
 from benchmarks.report import Target, times
 
+JUDGED_ROUNDS = 7
+"""At least so many of a load that targets are judged by: the CPU of equal rounds differs by a fifth, and that of the
+cheapest of a few by a tenth."""
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -115,8 +119,9 @@ def _in_turn(
     contestants: Mapping[str, Contestant], pace: Pace, judged: bool, load: Callable[[str, Contestant], tuple[int, Load]]
 ) -> dict[str, Result]:
     results = {name: Result() for name in contestants}
-    for number in range(max(pace.rounds, pace.most if judged else 0)):
-        if number >= pace.rounds and all(result.quiet_rounds for result in results.values()):
+    fewest = max(pace.rounds, JUDGED_ROUNDS) if judged else pace.rounds
+    for number in range(max(fewest, pace.most if judged else 0)):
+        if number >= fewest and all(result.quiet_rounds for result in results.values()):
             break
         for name, one in contestants.items():
             watch, cpu, kernel = Watch(), one.server.cpu_seconds(), one.server.kernel_seconds()

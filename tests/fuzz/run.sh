@@ -37,9 +37,9 @@ mkdir -p "$out/findings" "$out/objects"
 predict_request="convert proto_wire tensor_decode tfs_request tfs_response"
 predict_json="$predict_request base64 json_number json_reader json_tensor number_text signature tfs_json_request \
     tfs_json_response"
-session="base64 net/body net/busy_poll net/cold_calls net/connection net/gate net/held_bytes net/http2_session net/io_loop net/keys \
-    net/low_water net/metrics net/packing net/port net/rate net/refusals net/scheduler net/spans net/tls net/call dynamic_graph \
-    infer_pool proto_wire run_queue"
+session="base64 net/body net/busy_poll net/cold_calls net/connection net/gate net/held_bytes net/http2_callbacks net/http2_session \
+    net/http2_stream net/io_loop net/keys net/low_water net/metrics net/packing net/port net/rate net/refusals net/scheduler \
+    net/spans net/tls net/call dynamic_graph infer_pool proto_wire run_queue"
 http1="$session net/http1_reader net/http1_session net/rest_call net/rest_port net/rest_route net/rest_stream net/rest_text \
     allocator convert model shape_cache shape_check signature tensor_decode"
 http2="$session net/grpc_stream net/grpc_text net/tensor_offset"

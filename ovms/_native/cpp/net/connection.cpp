@@ -177,7 +177,7 @@ void Connection::expect_more(size_t size) {
     loop_.watch(this);
 }
 
-bool Connection::is_fed() {
+bool Connection::stays_watched() {
     if (std::exchange(fed_, false) && low_water_.up()) return true;
     watched_ = false;
     uv_os_fd_t socket = -1;

@@ -86,7 +86,7 @@ public:
     void tick();
     // Each millisecond while it is watched: whether more of a large message has come, for which it is watched on. If not, the
     // low-water mark is taken down.
-    bool is_fed();
+    bool stays_watched();
 
 private:
     // Bytes in the order in which they are to be sent.

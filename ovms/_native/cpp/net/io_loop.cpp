@@ -124,7 +124,7 @@ void IoLoop::watch(Connection* connection) {
 }
 
 void IoLoop::look() {
-    std::erase_if(watched_, [](Connection* connection) { return !connection->is_fed(); });
+    std::erase_if(watched_, [](Connection* connection) { return !connection->stays_watched(); });
     if (watched_.empty()) uv_timer_stop(&lookout_);
 }
 
