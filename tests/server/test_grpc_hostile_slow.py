@@ -67,7 +67,7 @@ def test_readers_who_never_read(victim: Target) -> None:
 
 
 def test_answers_that_are_tiny_and_never_read(victim: Target) -> None:
-    """By the hundred thousand, as refusals and resets: they cost the server no memory, and the connection is ended."""
+    """By the hundred thousand, as refusals and resets: they cost the server no memory."""
     one, most = head(1, path="/none"), 400_000
     calls = b"".join(one[:5] + stream.to_bytes(4, "big") + one[9:] for stream in range(1, 2 * most, 2))
     with victim.bounded(mebibytes=60, cpu=8), socket.socket() as connection:

@@ -1,6 +1,5 @@
-"""Streams of HTTP/2 under gRPC calls: flow control, many at a time, taken back, and the end of a connection."""
+"""Streams of HTTP/2 under gRPC calls: flow control, many at a time, taken back."""
 
-import select
 import socket
 import struct
 import threading
@@ -277,79 +276,3 @@ def test_python_answers_after_the_client_has_gone() -> None:
     go_on.set()
     calls[0].send(b"later")
     calls.pop().finish()
-
-
-@pytest.mark.timed
-def test_the_end_is_announced_and_no_accepted_call_is_lost(tmp_path: Path) -> None:
-    """A notice first, with which calls are still taken, then the last stream that was."""
-    with serving(slow.slow(400, tmp_path), *NATIVE, "--nireq", "1", name="add") as server, Peer(server.port) as peer:
-        assert peer.call().is_right(range(10))
-        accepted = [peer.ask() for _ in range(3)]
-        peer.ping()
-        server.signal()
-        peer.until(lambda: bool(peer.goaways))
-        assert peer.goaways == [(NO_ERROR, 2**31 - 1)]
-        # h2 opens no streams after a GOAWAY; these are on their way while the notice comes.
-        late = peer.h2.get_next_available_stream_id()
-        with Peer(server.port) as newcomer:
-            code, text = newcomer.call().status
-            assert (code, text) == (14, "the server is stopping")
-        peer.until(lambda: len(peer.goaways) == 2)
-        assert peer.goaways[1] == (NO_ERROR, accepted[-1])
-        assert late > accepted[-1]
-        for stream in accepted:
-            assert peer.answer(stream).is_right(range(10))
-        peer.until_closed()
-        assert server.wait() == 0
-        assert "cut off" not in server.text
-
-
-def test_the_last_answer_can_be_read_by_a_client_that_still_sends(tmp_path: Path) -> None:
-    """What meets a closed socket resets the connection, and proxies drop what they have yet to read of it then."""
-    with serving(slow.slow(300, tmp_path), *NATIVE, name="add") as server:
-        with Peer(server.port) as peer:
-            stream = peer.ask()
-            peer.ping()
-            server.signal()
-            told = select.poll()
-            told.register(peer.socket, select.POLLRDHUP)
-            assert told.poll(PATIENCE * 1000), "the server has not shut its side"
-            told.modify(peer.socket, 0)  # errors alone
-            for _ in range(2):
-                peer.h2.increment_flow_control_window(1)
-                peer.send()
-                assert not told.poll(20)
-            assert peer.answer(stream).is_right(range(10))
-            peer.until_closed()
-        assert server.wait() == 0
-
-
-def test_an_idle_connection_is_told_of_the_end(tmp_path: Path) -> None:
-    with serving(synthetic.add(1, tmp_path), *NATIVE) as server, Peer(server.port) as used, Peer(server.port) as unused:
-        assert used.call().is_right()
-        unused.ping()
-        server.signal()
-        used.until_closed()
-        unused.until_closed()
-        assert used.goaways[-1] == (NO_ERROR, 1)
-        assert unused.goaways == [(NO_ERROR, 0)]
-        assert server.wait() == 0
-
-
-def test_a_client_that_says_goodbye_gets_its_answers(tmp_path: Path) -> None:
-    with serving(slow.slow(300, tmp_path), *NATIVE, name="add") as server, Peer(server.port) as peer:
-        streams = [peer.ask() for _ in range(2)]
-        peer.ping()
-        peer.h2.close_connection()
-        peer.send()
-        # h2 refuses to read on: what comes is looked at as bytes.
-        peer.socket.settimeout(PATIENCE)
-        data = b""
-        while piece := peer.socket.recv(65536):
-            data += piece
-        assert data.count(array_of_bytes()) == len(streams)
-
-
-def array_of_bytes() -> bytes:
-    """What the model ``slow`` answers to MESSAGE, as it lies in the answer."""
-    return np.arange(10, dtype=np.float32).tobytes()

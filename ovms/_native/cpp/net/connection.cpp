@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr size_t kMostBuffers = 512;       // of one write; the system takes 1024
 constexpr size_t kKeptText = 64 << 10;     // of memory for small pieces, from one write to the next
-constexpr uint64_t kLinger = 2'000;        // milliseconds
+constexpr uint64_t kLinger = 2'000;        // milliseconds since a client last took something of the end
 constexpr uint64_t kHandshake = 10'000;    // milliseconds that a client has to agree on TLS
 constexpr size_t kRecord = 16 << 10;       // bytes, the most that TLS has in one
 constexpr size_t kMostSealed = 256 << 10;  // bytes that TLS has ready at a time
@@ -270,7 +271,7 @@ void Connection::on_bytes(const uint8_t* data, size_t size) {
 }
 
 void Connection::flush() {
-    if (sending_ || closed_) return;
+    if (sending_ || closed_ || lingering_) return;
     const std::shared_ptr<Connection> alive = self_;
     while (true) {
         // With TLS only once all it had was sealed: the pieces of what is sealed go together.
@@ -334,13 +335,30 @@ void Connection::end_output() {
     if (lingering_) return;
     lingering_ = true;
     linger_since_ = now();
+    if (session_ != nullptr) session_->on_close();  // what is still computed comes to no answer
     pause_reading(false);
     if (uv_shutdown(&shutdown_, stream(), [](uv_shutdown_t*, int) {}) != 0) close();
 }
 
 void Connection::drain() {
     if (session_ == nullptr) close();
-    else session_->drain();
+    else if (!closing_) session_->drain();
+}
+
+size_t Connection::untaken() const {
+    uv_os_fd_t socket = -1;
+    int bytes = 0;
+    if (uv_fileno(reinterpret_cast<const uv_handle_t*>(stream()), &socket) != 0 || ::ioctl(socket, TIOCOUTQ, &bytes) != 0) return 0;
+    return static_cast<size_t>(bytes);
+}
+
+// Every second.
+void Connection::linger_on() {
+    if (const size_t queued = untaken(); queued != queued_) {
+        queued_ = queued;
+        linger_since_ = now();
+    }
+    if (now() - linger_since_ > kLinger) close();
 }
 
 void Connection::tick() {
@@ -358,7 +376,7 @@ void Connection::tick() {
         close();
         return;
     }
-    if (lingering_ && now() - linger_since_ > kLinger) close();
+    if (lingering_) linger_on();
     if (closing()) return;
     if (session_ != nullptr) session_->tick(silent);
     else if (silent > port_.patience()) close();

@@ -78,6 +78,8 @@ public:
 
     // Whether all is said, and the client has yet to close its side.
     bool lingers() const { return lingering_ && !closed_; }
+    // How many bytes of what was sent have not arrived at the client's machine.
+    size_t untaken() const;
 
     // Whether its client has got any answer so far.
     bool answered_any() const { return session_ != nullptr && session_->answered_any(); }
@@ -119,8 +121,10 @@ private:
     void seal();
     void send_rest(Output& out, size_t sent);
     void end_output();
+    void linger_on();
     uint64_t now() { return uv_now(loop_.uv()); }
     uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&handle_); }
+    const uv_stream_t* stream() const { return reinterpret_cast<const uv_stream_t*>(&handle_); }
 
     IoLoop& loop_;
     Port& port_;
@@ -151,7 +155,7 @@ private:
     uint64_t sent_at_ = 0;     // when in_system_ was given to the system; with TLS the first of whole_
     size_t whole_ = 0;         // with TLS: bytes of which in_system_ is a part
     size_t lingered_ = 0;  // bytes that came after the end
-    size_t queued_ = 0;        // as last seen, of in_system_
+    size_t queued_ = 0;        // as last seen: of in_system_, then of what the client's machine has yet to take
     bool sending_ = false;
     bool closed_ = false;
     bool reading_ = false;

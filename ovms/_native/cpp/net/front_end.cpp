@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <latch>
 #include <thread>
 
@@ -16,7 +18,7 @@ constexpr auto kGoodbye = std::chrono::milliseconds(150);  // that clients get t
 
 constexpr auto kLastAnswers = std::chrono::milliseconds(200);  // that clients who came last have to ask
 
-constexpr auto kParting = std::chrono::seconds(1);  // that clients have to read the last answers, and to close their side
+constexpr auto kParting = std::chrono::seconds(1);  // that clients get to close their side
 
 constexpr auto kLast = std::chrono::milliseconds(50);  // that a thread which computes for nobody gets to end
 
@@ -103,28 +105,36 @@ void FrontEnd::on_every_loop(Do act) {
 }
 
 template <class Is>
-size_t FrontEnd::count_connections(const Port& port, Is is) {
+size_t FrontEnd::count_connections(Is is) {
     std::atomic<size_t> count{0};
     on_every_loop([&](IoLoop& loop) {
-        for (const Connection* connection : loop.connections()) count += &connection->port() == &port && is(*connection);
+        for (const Connection* connection : loop.connections()) count += is(*connection);
     });
     return count;
+}
+
+template <class Do>
+void FrontEnd::on_every_connection(Do act) {
+    on_every_loop([&](IoLoop& loop) {
+        const std::vector<Connection*> all(loop.connections().begin(), loop.connections().end());
+        for (Connection* connection : all)
+            if (loop.connections().contains(connection)) connection->attempt([&] { act(*connection); });
+    });
 }
 
 bool FrontEnd::drain(size_t number, Deadline deadline) {
     Port& port = *ports_.at(number);
     port.drain();
     if (!started_ || stopped_) return true;
-    const auto each = [&](IoLoop& loop, auto act) {
-        const std::vector<Connection*> all(loop.connections().begin(), loop.connections().end());
-        for (Connection* connection : all)
-            if (loop.connections().contains(connection) && &connection->port() == &port) connection->attempt([&] { act(*connection); });
-    };
-    on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.drain(); }); });
+    deadline_ = std::max(deadline_, deadline);
+    const auto is_here = [&port](const Connection& connection) { return &connection.port() == &port; };
+    on_every_connection([&](Connection& connection) {
+        if (is_here(connection)) connection.drain();
+    });
     const Deadline heard = Clock::now() + kGoodbye;
-    const auto is_busy = [](const Connection& connection) { return !connection.idle(); };
+    const auto is_busy = [&](const Connection& connection) { return is_here(connection) && !connection.idle(); };
     size_t busy = 0;
-    while ((busy = count_connections(port, is_busy)) != 0 || (port.connections() != 0 && Clock::now() < heard)) {
+    while ((busy = count_connections(is_busy)) != 0 || (port.connections() != 0 && Clock::now() < heard)) {
         if (busy != 0 && Clock::now() >= std::max(deadline, heard)) break;
         std::this_thread::sleep_for(kLook);
     }
@@ -134,15 +144,27 @@ bool FrontEnd::drain(size_t number, Deadline deadline) {
     });
     // Those that were accepted last have been handed out by now. A client of one request for each connection knows of no
     // other word than an answer.
-    const auto is_owed = [](const Connection& connection) { return !connection.idle() || !connection.answered_any(); };
+    const auto is_owed = [&](const Connection& connection) {
+        return is_here(connection) && (!connection.idle() || !connection.answered_any());
+    };
     const Deadline last = Clock::now() + kLastAnswers;
-    while (busy == 0 && port.answers_the_last() && Clock::now() < last && count_connections(port, is_owed) != 0)
+    while (busy == 0 && port.answers_the_last() && Clock::now() < last && count_connections(is_owed) != 0)
         std::this_thread::sleep_for(kLook);
-    const auto lingers = [](const Connection& connection) { return connection.lingers(); };
-    const Deadline parted = Clock::now() + kParting;
-    while (busy == 0 && Clock::now() < parted && count_connections(port, lingers) != 0) std::this_thread::sleep_for(kLook);
-    on_every_loop([&](IoLoop& loop) { each(loop, [](Connection& connection) { connection.close(); }); });
+    on_every_connection([&](Connection& connection) {
+        if (is_here(connection) && !connection.lingers()) connection.close();
+    });
     return busy == 0;
+}
+
+// Whoever still takes its answer has the time that a call would have; others only have to close their side.
+void FrontEnd::part() {
+    const Deadline parted = Clock::now() + kParting;
+    const Deadline last = std::max(parted, deadline_);
+    const auto lingers = [&](const Connection& connection) {
+        return connection.lingers() && (Clock::now() < parted || connection.untaken() != 0);
+    };
+    while (Clock::now() < last && count_connections(lingers) != 0) std::this_thread::sleep_for(kLook);
+    on_every_connection([](Connection& connection) { connection.close(); });
 }
 
 std::vector<std::unique_ptr<Series>> FrontEnd::metrics() const {
@@ -174,6 +196,7 @@ bool FrontEnd::stop() {
     if (stopped_) return true;
     for (size_t i = 0; i < ports_.size(); ++i)
         if (!ports_[i]->draining()) drain(i, Clock::now());
+    if (started_) part();
     cold_.close();
     if (!scheduler_.stop(Clock::now() + kLast)) return false;
     stopped_ = true;

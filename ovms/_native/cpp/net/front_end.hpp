@@ -59,10 +59,12 @@ public:
     void refuse(size_t port) { ports_[port]->drain(); }
 
     // Refuses new calls of a port, tells its clients, and waits until those under way are answered, at most until the
-    // deadline; then closes its connections and sockets. False: some calls were cut off.
+    // deadline; then closes its sockets, and its connections but for those that linger. False: some calls were cut off. From
+    // one thread, as stop.
     bool drain(size_t port, Deadline deadline);
 
-    // Ends all threads; a port that was not drained has its calls cut off. False: somebody still computes, for a client who
+    // Lets clients of all ports take what they were answered, until the last deadline, and a second to close their side; then
+    // ends all threads. A port that was not drained has its calls cut off. False: somebody still computes, for a client who
     // has left or was cut off; then the object has to live as long as the process.
     bool stop();
 
@@ -83,7 +85,10 @@ private:
     size_t add(std::unique_ptr<CallPort> port, int max_connections);
     void refuse_connection(Port& port, int socket);
     template <class Is>
-    size_t count_connections(const Port& port, Is is);
+    size_t count_connections(Is is);
+    template <class Do>
+    void on_every_connection(Do act);
+    void part();
     template <class Do>
     void on_every_loop(Do act);
     IoLoop& next_loop() { return *loops_[next_loop_++ % loops_.size()]; }
@@ -98,6 +103,7 @@ private:
     std::vector<std::unique_ptr<IoLoop>> loops_;
     std::vector<std::unique_ptr<Listener>> listeners_;  // all on the first loop
     size_t next_loop_ = 0;
+    Deadline deadline_ = Deadline::min();  // the last of a drain
     bool started_ = false;
     bool stopped_ = false;
     bool traced_ = false;

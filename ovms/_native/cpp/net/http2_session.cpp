@@ -61,7 +61,6 @@ void Http2Session::on_bytes(const uint8_t* data, size_t size) {
         held_back_ = true;
         connection_.pause_reading(true);
     }
-    end_if_done();
 }
 
 bool Http2Session::is_abusive() const { return nuisances_ > kNuisances || resets_ > kResets || too_large_; }
@@ -111,10 +110,7 @@ void Http2Session::run_later() {
     if (connection_.closed()) return;
     connection_.loop().post([this, connection = connection_.shared_from_this()] {
         runs_later_ = false;
-        connection->attempt([&] {
-            connection_.flush();
-            end_if_done();
-        });
+        connection->attempt([&] { connection_.flush(); });
     });
     runs_later_ = true;
 }
@@ -144,15 +140,15 @@ void Http2Session::fill() {
         held_back_ = false;
         connection_.pause_reading(false);
     }
+    if (!running_) end_if_done();
 }
 
 void Http2Session::send() {
-    if (reading_ || running_) return;
-    connection_.flush();
-    end_if_done();
+    if (!reading_ && !running_) connection_.flush();
 }
 
-// The client may still open windows and ping, or begin streams that are not taken, until it has seen the GOAWAY.
+// Once all was said. The client may still open windows and ping, or begin streams that are not taken, until it has seen the
+// GOAWAY: it lingers.
 void Http2Session::end_if_done() {
     if (connection_.closing()) return;
     if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) connection_.close_when_sent(true);
@@ -182,7 +178,7 @@ void Http2Session::drain() {
         send();
     }
     connection_.loop().at(Clock::now() + kGoodbye, [connection = connection_.shared_from_this(), this] {
-        if (connection->closed()) return;
+        if (connection->closing()) return;
         said_goodbye_ = true;
         nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
                               nullptr, 0);
