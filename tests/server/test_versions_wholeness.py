@@ -35,6 +35,7 @@ def repository(tmp_path: Path) -> Repository:
     return made
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("steps", ["files one by one", "a file that grows"])
 def test_a_version_that_is_copied_slowly_is_loaded_once_when_it_is_whole(repository: Repository, steps: str) -> None:
     built = repository.build(2)

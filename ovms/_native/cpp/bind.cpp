@@ -37,11 +37,11 @@ ov::Shape shape_of(const Dims& dims) { return {dims.size.begin(), dims.size.begi
 
 // Gives the slot's own tensor another shape. Its memory grows with the largest request; what one giant needed is not
 // kept for the small ones that follow. A tensor that was replaced is not yet known to the infer request.
-void resize(ov::Tensor& own, DType dtype, const ov::Shape& shape, uint8_t& unknown_to_request) {
+void resize(ov::Tensor& own, DType dtype, const ov::Shape& shape, uint8_t& unknown) {
     const size_t before = own.get_byte_size();
     if (before > kLargestKept && ov::shape_size(shape) < own.get_size() / 4) {
         own = ov::Tensor(element_type(dtype), shape);
-        unknown_to_request = 1;
+        unknown = 1;
     } else {
         own.set_shape(shape);
     }
@@ -49,10 +49,10 @@ void resize(ov::Tensor& own, DType dtype, const ov::Shape& shape, uint8_t& unkno
 
 // Strings keep the memory of the longest text they ever had. held: how much the tensor was given since it was made, which
 // is no less.
-void limit_strings(ov::Tensor& own, const TensorRef& tensor, uint64_t& held, uint8_t& unknown_to_request) {
+void limit_strings(ov::Tensor& own, const TensorRef& tensor, uint64_t& held, uint8_t& unknown) {
     if (held > kLargestKept) {
         own = ov::Tensor(own.get_element_type(), own.get_shape());
-        unknown_to_request = 1;
+        unknown = 1;
         held = 0;
     }
     held += tensor.body.size();
@@ -108,7 +108,7 @@ Status bind_input(const Signature& signature, size_t input, const CheckedInput& 
         // (tests compare the bytes before and after).
         void* const data = const_cast<char*>(tensor.content.data());
         slot.request.set_input_tensor(input, ov::Tensor(element_type(spec.dtype), shape_of(tensor.dims), data));
-        slot.input_is_foreign[input] = 1;
+        slot.own_is_unknown[input] = 1;
         return {};
     }
     // What will not fit is found out before memory of its size is asked for.
@@ -116,11 +116,11 @@ Status bind_input(const Signature& signature, size_t input, const CheckedInput& 
         if (Status status = check_content_size(tensor, checked.dtype, checked.count); !status.ok())
             return with_name(signature, input, std::move(status));
     ov::Tensor& own = slot.own_inputs[input];
-    if (spec.dtype == DType::kString) limit_strings(own, tensor, slot.string_bytes[input], slot.input_is_foreign[input]);
-    if (!spec.fixed) resize(own, spec.dtype, shape_of(tensor.dims), slot.input_is_foreign[input]);
-    if (slot.input_is_foreign[input] != 0) {
+    if (spec.dtype == DType::kString) limit_strings(own, tensor, slot.string_bytes[input], slot.own_is_unknown[input]);
+    if (!spec.fixed) resize(own, spec.dtype, shape_of(tensor.dims), slot.own_is_unknown[input]);
+    if (slot.own_is_unknown[input] != 0) {
         slot.request.set_input_tensor(input, own);
-        slot.input_is_foreign[input] = 0;
+        slot.own_is_unknown[input] = 0;
     }
     if (checked.strings != nullptr) {
         auto* const strings = own.data<std::string>();

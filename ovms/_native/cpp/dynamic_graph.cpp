@@ -14,14 +14,17 @@ void fill_slot(ov::CompiledModel& compiled, size_t inputs, uint32_t generation, 
     std::vector<ov::Tensor> own;
     for (size_t input = 0; input < inputs; ++input) own.push_back(request.get_input_tensor(input));
     std::vector<uint64_t> string_bytes(inputs);
-    std::vector<uint8_t> foreign(inputs);
+    // A graph of dynamic inputs (OpenVINO 2026.4.1) copies what a request was born with to where the input of the run before
+    // lies, be it another request's or a message that has gone. It reads what a request was given where that is.
+    std::vector<uint8_t> unknown(inputs);
+    for (size_t input = 0; input < inputs; ++input) unknown[input] = compiled.input(input).get_partial_shape().is_dynamic();
     const size_t outputs = compiled.outputs().size();
     std::vector<ov::Tensor> own_outputs(outputs);
     std::vector<OutputMemory> output_memory(outputs, OutputMemory::kUntried);
     slot.request = std::move(request);  // from here on nothing fails: a slot is whole, or as it was
     slot.own_inputs = std::move(own);
     slot.string_bytes = std::move(string_bytes);
-    slot.input_is_foreign = std::move(foreign);
+    slot.own_is_unknown = std::move(unknown);
     slot.own_outputs = std::move(own_outputs);
     slot.output_memory = std::move(output_memory);
     slot.generation = generation;

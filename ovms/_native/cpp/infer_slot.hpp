@@ -48,7 +48,7 @@ struct InferSlot {
     ov::InferRequest request;
     std::vector<ov::Tensor> own_inputs;   // buffers of the slot, for inputs that have to be copied
     std::vector<uint64_t> string_bytes;     // by input: bytes of strings that own_inputs was given since it was made
-    std::vector<uint8_t> input_is_foreign;  // 1: the request reads a client's memory now
+    std::vector<uint8_t> own_is_unknown;    // by input: 1: the request has yet to be given own_inputs, which it does not read
     std::vector<ov::Tensor> own_outputs;    // empty until an output was first written elsewhere
     std::vector<OutputMemory> output_memory;  // by output
     Clock::duration usual_run{0};           // how long its runs take, short ones counting most
