@@ -258,14 +258,17 @@ cdef class FrontEnd:
         self.front_end.refuse(port)
 
     def drain(self, size_t port, double seconds):
-        """Refuse new calls of a port, wait for those under way, close its connections; False if some were cut off."""
+        """Refuse new calls of a port, wait for those under way, end its connections; False if some were cut off."""
         cdef cbool finished
         with nogil:
             finished = self.front_end.drain(port, deadline_after(max(0.0, seconds)))
         return finished
 
     def stop(self):
-        """End all threads, after each port was drained; False if one still computes, for nobody."""
+        """Let clients take what they were answered, then end all threads; False if one still computes, for nobody.
+
+        After each port was drained, by the last of those deadlines and a second for clients to close their side.
+        """
         cdef cbool ended
         with nogil:
             ended = self.front_end.stop()
