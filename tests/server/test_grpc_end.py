@@ -121,7 +121,7 @@ def test_a_goodbye_of_the_clients_resets_nothing(tmp_path: Path, when: str) -> N
     "error", [b"\0\0\4\3\0\0\0\0\0\0\0\0\0", b"\xff\xff\xff\0\0\0\0\0\1"], ids=["stream 0", "too large"]
 )
 def test_calls_of_a_connection_that_broke_the_rules_are_forgotten(tmp_path: Path, error: bytes) -> None:
-    """Though its client has yet to close its side: others do not wait for eight runs."""
+    """Though its client has yet to close its side: others do not wait for twenty runs."""
     with (
         serving(slow.slow(400, tmp_path), *NATIVE, "--nireq", "1", name="add") as server,
         Peer(server.port) as broken,
@@ -130,14 +130,14 @@ def test_calls_of_a_connection_that_broke_the_rules_are_forgotten(tmp_path: Path
         began = time.monotonic()
         assert other.call().is_right(range(10))
         alone = time.monotonic() - began
-        for _ in range(8):
+        for _ in range(20):
             broken.ask()
         broken.ping()
         broken.raw(error)
         assert shut(broken)
         began = time.monotonic()
         assert other.call().is_right(range(10))
-        assert time.monotonic() - began < 4 * alone
+        assert time.monotonic() - began < 10 * alone
 
 
 @pytest.mark.timed
