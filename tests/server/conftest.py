@@ -1,4 +1,4 @@
-"""The client of this tree on the path, and the server that several modules share."""
+"""The client of this tree on the path, and what several modules share: a server, a browser for each."""
 
 import sys
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "client"))
 
+from chromium import Browser
 from grpc_engines import ENGINES
 from model_gallery import ALL_VERSIONS, Gallery, build_gallery
 from server_under_test import EXACT, Stubs, serving
@@ -34,3 +35,9 @@ def each_gallery(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     """One on each gRPC engine: a module whose ``gallery`` is this one has its tests run on both."""
     with serving_gallery(tmp_path_factory.mktemp("each"), "--grpc_engine", request.param) as gallery:
         yield gallery
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +14,13 @@ import numpy as np
 import pytest
 from chromium import NEEDS_CHROMIUM, Browser, Tab
 from documented_models import parameter, written
-from key_files import METRICS, PREDICT, WRONG, write_keys
 from openvino import opset15 as ops
 from ovms_client import Client
 from PIL import Image
 from repository import until
-from rest_calls import STRICT_ENGINES, ask, rest_serving
-from server_under_test import PATIENCE, ROOT, Server, foreign_environment, free_port, starting
+from rest_calls import ask
+from server_under_test import Server, free_port, starting
+from status_tab import boxes, choose_picture, open_form, part, pixel, predict, run, type_in
 
 import ovms
 from examples.fetching import default_cache, fetch
@@ -92,12 +90,6 @@ def broken(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("models")
     held = HeldLoad(root)
@@ -127,59 +119,6 @@ def tab(browser: Browser, served: Served) -> Iterator[Tab]:
     with browser.open(served.url) as tab:
         yield tab
         assert tab.troubles() == []
-
-
-def part(model: str, selector: str) -> str:
-    """An expression for an element in a model's part of the page."""
-    found = f"[...document.querySelectorAll('section')].find((one) => one.dataset.model === {json.dumps(model)})"
-    return f"({found}?.querySelector({json.dumps(selector)}))"
-
-
-def open_form(tab: Tab, model: str) -> None:
-    """Once the model is served, unfold the form and what tells of other ways."""
-    tab.call("Page.bringToFront")
-    tab.until(f"{part(model, '.state.AVAILABLE')}")
-    tab.value(f"{part(model, '.try')}.open = {part(model, '.try details')}.open = true")
-
-
-def type_in(tab: Tab, model: str, value: str) -> None:
-    """Put a text into the form's first input."""
-    tab.value(f"{part(model, 'textarea')}.value = {json.dumps(value)}")
-    tab.value(f"{part(model, 'textarea')}.dispatchEvent(new Event('input'))")
-
-
-def choose_picture(tab: Tab, model: str, picture: Path) -> None:
-    tab.value(f"{part(model, 'textarea')}.placeholder = ''")
-    tab.set_files(f"[data-model={model}] input[type=file]", picture)
-    tab.until(f"{part(model, 'textarea')}.placeholder.includes('the picture')")
-
-
-def predict(tab: Tab, model: str) -> str:
-    """Press the button; the answer as the page shows it, or the error."""
-    tab.value(f"{part(model, '.answer')}.replaceChildren(); {part(model, '.try form button')}.click()")
-    return str(tab.until(f"{part(model, '.answer')}.querySelector('pre, .error')?.textContent"))
-
-
-def boxes(tab: Tab, model: str) -> list[str]:
-    """The list of what was found."""
-    found: list[str] = tab.value(f"[...{part(model, '.found')}.querySelectorAll('li')].map((one) => one.innerText)")
-    return found
-
-
-def pixel(tab: Tab, model: str, x: float, y: float) -> list[int]:
-    """Red, green, blue of a place in the drawing."""
-    at = f"{part(model, 'canvas')}.getContext('2d').getImageData({round(x)}, {round(y)}, 1, 1).data"
-    found: list[int] = tab.value(f"[...{at}].slice(0, 3)")
-    return found
-
-
-def run(folder: Path, *command: str) -> str:
-    """What a command prints."""
-    own = {"PYTHONPATH": str(ROOT / "client"), "no_proxy": "*", "no_grpc_proxy": "127.0.0.1"}
-    environment = foreign_environment() | own
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=PATIENCE)
-    assert done.returncode == 0, (shlex.join(command), done.stderr)
-    return " ".join(done.stdout.split())
 
 
 def test_each_model_is_told_as_it_is(tab: Tab, served: Served) -> None:
@@ -323,135 +262,3 @@ def test_what_it_does_now(tab: Tab, served: Served) -> None:
     assert f"version\n{ovms.__version__}" in facts
     assert re.search(r"up\n\d+ (s|min)", facts)
     assert "gRPC connections" in facts
-
-
-def look(seconds: float, buckets: list[int], process: str = "a") -> dict[str, Any]:
-    """What /status/figures says of a server with one model."""
-    call = {"model": "m", "version": "1", "ok": sum(buckets), "failed": 0, "buckets": buckets}
-    return {"process": process, "seconds": seconds, "bounds_us": [1, 2, 4], "calls": [call], "models": []}
-
-
-@pytest.mark.parametrize(
-    ("looks", "expected"),
-    [
-        ([look(0, [0, 0, 0, 0])], None),
-        ([look(0, [9, 9, 9, 0]), look(2, [9, 13, 9, 0])], [2, 1.5, 1.95, 31]),
-        ([look(0, [0, 0, 0, 0]), *(look(i, [i, 0, 0, 0]) for i in range(5, 30))], [1, 0.5, 0.95, 29]),
-        # What was before a pause ends with it; so does what another process has counted.
-        ([look(0, [0, 0, 0, 0]), look(1e3, [0, 0, 8000, 0]), look(1001, [4, 0, 8000, 0])], [4, 0.5, 0.95, 8004]),
-        ([look(9, [9, 9, 9, 0]), look(50, [0, 0, 0, 0], "b")], None),
-        ([look(9, [9, 9, 9, 0]), look(50, [0, 0, 0, 0], "b"), look(51, [0, 2, 0, 0], "b")], [2, 1.5, 1.95, 2]),
-        ([look(9, [9, 9, 9, 0]), look(1, [0, 0, 0, 0])], None),
-    ],
-)
-def test_rates_and_latencies(tab: Tab, looks: list[dict[str, Any]], expected: list[float] | None) -> None:
-    added = f"{json.dumps(looks)}.forEach((look) => figures.add(look))"
-    found = tab.value(
-        f"import('/status/figures.js').then(({{ Figures }}) => {{ const figures = new Figures(); {added};"
-        " const told = ({ ok, p50, p95, total }) => [ok, p50, p95, total];"
-        " return [figures.now('m', '1'), figures.all].map((now) => now && told(now)); })"
-    )
-    for one in found:
-        assert one == (None if expected is None else pytest.approx(expected))
-
-
-WATCHED_TIMERS = """
-  window.waiting = new Set();
-  const arm = window.setTimeout;
-  window.setTimeout = (run, pause) => {
-    const number = arm(() => (window.waiting.delete(number), run()), pause);
-    window.waiting.add(number);
-    return number;
-  };
-"""
-
-
-def test_it_asks_only_while_it_is_seen(tab: Tab, browser: Browser) -> None:
-    def asked() -> int:
-        return len([url for url in tab.requests() if url.endswith("/status/models")])
-
-    tab.call("Page.bringToFront")
-    tab.value(WATCHED_TIMERS)
-    begin = asked()
-    until(lambda: asked() > begin, asked)
-    tab.until("window.waiting.size > 0")
-    with browser.open("about:blank"):
-        tab.until("document.hidden")
-        before = asked()
-        tab.until("window.waiting.size === 0")  # whatever was to happen by itself has happened
-        assert asked() == before
-    tab.call("Page.bringToFront")
-    until(lambda: asked() > before, asked)
-
-
-@pytest.mark.parametrize("engine", STRICT_ENGINES)
-def test_keys(engine: str, browser: Browser, tmp_path: Path) -> None:
-    """The page loads with any, as a browser's password, and shows what each lets it."""
-    folder = synthetic.null_model(tmp_path, name="m")
-    both = "both-Wd8Kq2ZrTn5YvXc1"
-    keys = write_keys(tmp_path / "keys", (f"a predict {PREDICT}", f"b metrics {METRICS}", f"c predict,metrics {both}"))
-    options = ("--rest_engine", engine, "--api_keys_file", str(keys))
-    polled = {"FILE_SYSTEM_POLL_WAIT_SECONDS": "0.1"}
-    with (
-        rest_serving(folder, *options, **polled) as (server, port),
-        browser.open(f"http://any:{METRICS}@127.0.0.1:{port}/") as tab,
-    ):
-
-        def use(key: str, page: Tab = tab) -> None:
-            page.value(f"document.querySelector('#key input').value = '{key}'")
-            page.value("document.querySelector('#key button').click()")
-
-        tab.until("document.getElementById('key')?.hidden === false")
-        tab.until_text("#notice", "does not allow this call")  # of the password
-        assert tab.value("document.querySelectorAll('section').length") == 0
-        for key, why in ((WRONG, "expected a valid API key"), (METRICS, "does not allow this call")):
-            use(key)
-            tab.until_text("#notice", why)
-            assert tab.value("document.querySelectorAll('section').length") == 0
-        asked = len(tab.requests())
-        use(PREDICT)
-        tab.until(f"{part('m', '.state.AVAILABLE')}")
-        tab.until_text("#notice", "No figures: the API key does not allow this call (scope metrics).")
-        open_form(tab, "m")
-        assert json.loads(predict(tab, "m")) == {"outputs": [[1.0] * 10]}
-        assert 'api_key=os.environ["KEY"]' in tab.value(f"{part('m', '.python')}.textContent")
-        curl = tab.value(f"{part('m', '.curl')}.textContent")
-        assert PREDICT not in curl
-        assert json.loads(run(tmp_path, "bash", "-c", f"KEY={PREDICT}; {curl}")) == {"outputs": [[1.0] * 10]}
-        assert len([url for url in tab.requests()[asked:] if url.endswith("/status/figures")]) == 1
-        assert tab.value("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
-
-        # A password does for looking. For predictions the page asks, and goes on showing what it may.
-        with browser.open(f"http://any:{both}@127.0.0.1:{port}/") as other:
-            open_form(other, "m")
-            assert other.value("document.getElementById('key').hidden")
-            assert 'api_key=os.environ["KEY"]' in other.value(f"{part('m', '.python')}.textContent")
-            other.value(f"{part('m', 'form button')}.click()")
-            other.until_text(".error", "401 expected a valid API key")
-            other.until(f"{part('m', 'tr[data-version]')}.children[6].innerText !== '-'")
-            assert other.value("!document.getElementById('key').hidden && !document.getElementById('models').hidden")
-            use(PREDICT, other)
-            assert json.loads(predict(other, "m")) == {"outputs": [[1.0] * 10]}
-            other.until("document.getElementById('key').hidden")  # once the page has looked with it, too
-
-        # Nor does one without their scope for figures.
-        with browser.open(f"http://any:{PREDICT}@127.0.0.1:{port}/") as third:
-            third.until_text("#notice", "No figures: the API key does not allow this call (scope metrics).")
-            assert not third.value("document.getElementById('key').hidden || document.getElementById('models').hidden")
-            use(both, third)
-            third.until(f"{part('m', 'tr[data-version]')}.children[6].innerText !== '-'")
-            assert third.value("document.getElementById('key').hidden")
-
-        # A key that is withdrawn takes what was shown with it.
-        write_keys(keys, (f"c predict,metrics {both}",))
-        tab.until("!document.getElementById('key').hidden && document.getElementById('models').hidden")
-        use(both)
-        tab.until("document.getElementById('models').hidden === false")
-        tab.until(f"{part('m', 'tr[data-version]')}.children[6].innerText !== '-'")
-        assert ("Calls over REST are not counted" in tab.text("#notice")) is (engine == "cheroot")
-
-        # Nor is it told as if it were still so when nobody answers.
-        server.process.kill()
-        tab.until_text("#notice", "The server does not answer; what is shown is of ")
-        assert tab.value("document.getElementById('models').className") == "stale"
-        assert tab.troubles() == []

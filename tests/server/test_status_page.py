@@ -1,4 +1,4 @@
-"""The status page over HTTP: its files and its data; ``test_status_browser.py`` has it in a browser."""
+"""The status page over HTTP: its files and its data. What a browser makes of it: ``test_status_browser.py``."""
 
 import gzip
 import json
