@@ -7,7 +7,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import codec, engines, json_codec, machine, management, predict, rest, server, storage, tuning
+from benchmarks import (
+    codec,
+    differences,
+    engines,
+    json_codec,
+    machine,
+    management,
+    predict,
+    rest,
+    server,
+    storage,
+    tuning,
+)
 from benchmarks.machine import Watch
 from benchmarks.measure import Pace
 from benchmarks.peers import PEERS
@@ -16,7 +28,7 @@ from benchmarks.rounds import JUDGED_ROUNDS
 
 HERE = Path(__file__).parent
 TENSORFLOW = HERE.parent / ".venv-tf" / "bin" / "python"
-PARTS = ("codec", "json", "predict", "server", "rest", "engines", "management", "storage", "tuning")
+PARTS = ("codec", "json", "predict", "server", "rest", "engines", "differences", "management", "storage", "tuning")
 
 INTRODUCTION = """
 What ovms costs, next to what it replaces or builds on. Every ratio is to a baseline that was measured in the same run
@@ -44,6 +56,7 @@ def main() -> int:
         "server": lambda: server.run(long),
         "rest": lambda: rest.run(long),
         "engines": lambda: engines.run(long, arguments.quick, dict(arguments.peer)),
+        "differences": lambda: differences.run(long),
         "management": lambda: management.run(arguments.quick),
         "storage": lambda: storage.run(arguments.quick, arguments.download_mib),
         "tuning": lambda: tuning.run(long),

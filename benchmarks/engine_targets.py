@@ -8,8 +8,6 @@ from benchmarks.report import Target, microseconds, times
 from benchmarks.rounds import Result, quiet_target, rate_target
 
 NATIVE, GRPCIO, CHEROOT = "ovms, native", "ovms, grpcio", "ovms, cheroot"
-UNCOUNTED = "ovms, native, no metrics"
-KEYED = "ovms, native, API key"
 SLEEPING = "ovms, native, no busy poll"
 TLS, GRPCIO_TLS = "ovms, native, TLS", "ovms, grpcio, TLS"
 GRPC_CPP, PROTOTYPE = "gRPC C++", "prototype"
@@ -41,12 +39,9 @@ def judge(measured: Measured) -> list[Target]:
         _rate(f"{null}: 0.85 of the prototype's calls/s", one, PROTOTYPE, 0.85),
         _cpu(f"{null}: CPU per call at most 1/8 of the grpcio engine's", one, GRPCIO, 1 / 8),
         _cpu(f"{null}: CPU per call at most 0.45 of the gRPC C++ server's", one, GRPC_CPP, 0.45),
-        _cpu(f"{null}: CPU per call at most 1.01 of that without metrics", one, UNCOUNTED, 1.01),
-        _keyed(f"{null}: CPU per call with an API key at most 1.05 of that without", one),
         _rate(f"{null}: with TLS 8 times the calls/s of the grpcio engine with TLS", one, GRPCIO_TLS, 8, TLS),
         _rate(f"{spread}: 2.5 times the gRPC C++ server's calls/s", many, GRPC_CPP, 2.5),
         _median("null model, 1 in flight: p50 at most the prototype's", alone),
-        _cpu(f"{image}: CPU per call at most the prototype's", large, PROTOTYPE, 1.0),
         _cpu(f"{image}: CPU per call at most 0.6 of the gRPC C++ server's", large, GRPC_CPP, 0.6),
         _rate(f"{image}: 1.2 times the gRPC C++ server's calls/s", large, GRPC_CPP, 1.2),
         _rate(
@@ -69,15 +64,6 @@ def _cpu(text: str, results: Mapping[str, Result], baseline: str, most: float) -
         return absent
     ours, theirs = results[NATIVE].cheapest, results[baseline].cheapest
     return Target(text, f"{ours / theirs:.3f}: {microseconds(ours)} to {microseconds(theirs)}", ours <= theirs * most)
-
-
-def _keyed(text: str, results: Mapping[str, Result]) -> Target:
-    absent = _absent(text, results, KEYED)
-    if absent:
-        return absent
-    keyed, without = results[KEYED].cheapest, results[NATIVE].cheapest
-    measured = f"{keyed / without:.3f}: {microseconds(keyed)} to {microseconds(without)}"
-    return Target(text, measured, keyed <= without * 1.05)
 
 
 def _median(text: str, results: Mapping[str, Result]) -> Target:

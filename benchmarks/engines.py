@@ -3,7 +3,6 @@
 import functools
 import importlib.util
 import json
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,10 @@ from benchmarks.engine_targets import (
     GRPC_CPP,
     GRPCIO,
     GRPCIO_TLS,
-    KEYED,
     NATIVE,
     PROTOTYPE,
     SLEEPING,
     TLS,
-    UNCOUNTED,
     Measured,
 )
 from benchmarks.load import H2Load, Shape
@@ -47,9 +44,8 @@ than this inference, and a stream that is pinned moves the caller to its process
 
 * **ovms, native** and **ovms, grpcio**: `--grpc_engine native` and `--grpc_engine grpcio`.
   Native engines, REST's too, have `--io_threads 1`.
-* **ovms, native, no metrics**: the same as the first with `--no_metrics`.
-* **ovms, native, no busy poll**: the same with `--busy_poll_us 0`: its thread sleeps as soon as it has nothing to do.
-* **ovms, native, API key**: the same with `--api_keys_file` and a hundred keys, one of which comes with each call.
+* **ovms, native, no busy poll**: the same as the first with `--busy_poll_us 0`: its thread sleeps as soon as it has
+  nothing to do.
 * **ovms, native, TLS** and **ovms, grpcio, TLS**: with `--tls_cert_file`; TLS 1.3, as h2load prefers it.
 * **straightforward**: `baselines/straightforward_server.py`, as in the section on servers.
 * **gRPC C++**: `native/grpc_server.cpp`: callback API, protobuf messages, OpenVINO's C++ API, inference on gRPC's
@@ -69,9 +65,6 @@ quickest quiet round. Memory is what the server has in RAM after the load.
 
 CONFIG = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"}
 CONFIG |= {"INFERENCE_PRECISION_HINT": "f32"}
-
-KEY = secrets.token_urlsafe(24)
-KEYS = 100
 
 NATIVE_GRPC = ("--grpc_engine", "native", "--io_threads", "1")
 NATIVE_HTTP2 = f"{NATIVE}, HTTP/2"
@@ -108,20 +101,6 @@ class Size:
 NULL, IMAGE = Size("40 B", "null", (1, 10)), Size("602 kB", "image", messages.IMAGE_SHAPE)
 SIZES = (NULL, Size("4 kB", "page", (1, 1000)), IMAGE, Size("12 MB", "large", (1, 3, 1000, 1000)))
 QUICK_SIZES = (NULL, IMAGE)
-
-
-class KeyedServer(ServerProcess):
-    """An ovms that wants API keys."""
-
-    metadata = (("authorization", f"Bearer {KEY}"),)
-
-    def __init__(self, folder: Path, serving: Serving) -> None:
-        """``folder`` gets the file of keys."""
-        path = folder / "keys"
-        path.touch(0o600)
-        lines = [f"key-{number} predict {secrets.token_urlsafe(24)}" for number in range(KEYS - 1)]
-        path.write_text("\n".join([f"mine predict {KEY}", *lines, ""]))
-        super().__init__(OURS, serving, *NATIVE_GRPC, "--api_keys_file", str(path))
 
 
 class TlsServer(ServerProcess):
@@ -228,8 +207,6 @@ def _contestants(
     if not lacks(*NATIVE_GRPC):
         servers[NATIVE] = ServerProcess(OURS, serving, *NATIVE_GRPC)
         if size == NULL:
-            servers[KEYED] = KeyedServer(root, serving)
-            servers[UNCOUNTED] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics")
             servers[SLEEPING] = ServerProcess(OURS, serving, *NATIVE_GRPC, "--busy_poll_us", "0")
         servers[TLS] = TlsServer(root, serving, *NATIVE_GRPC)
     servers[GRPCIO] = ServerProcess(OURS, serving, "--grpc_engine", "grpcio")
@@ -244,10 +221,7 @@ def _contestants(
         servers[PROTOTYPE] = NativeServer(programs[PROTOTYPE], serving)
     request = messages.predict_request(size.name, array)
     client = H2Load.grpc(request)
-    clients = {KEYED: H2Load.grpc(request, f"authorization: Bearer {KEY}")}
-    contestants = {
-        name: Contestant(server, request, array + 1, clients.get(name, client)) for name, server in servers.items()
-    }
+    contestants = {name: Contestant(server, request, array + 1, client) for name, server in servers.items()}
     for name, python in peers.items():
         if not PEERS[name].missing(python):
             contestants[PEERS[name].title] = PEERS[name].contestant(python, serving, array, array + 1)
