@@ -32,10 +32,10 @@ PARTS = ("codec", "json", "predict", "server", "rest", "engines", "differences",
 
 INTRODUCTION = """
 What ovms costs, next to what it replaces or builds on. Every ratio is to a baseline that was measured in the same run
-on the same machine, in turn with ovms within each of several short rounds, so that both meet the same disturbances.
-The figure of each is its least disturbed round: the shortest time, the highest rate. Absolute figures are this
-machine's; ratios travel better. A verdict close to its limit can change from one run to the next, more so on a machine
-that other programs use.
+on the same machine, in turn with ovms within each of several short rounds, servers in another order each round, so that
+both meet the same disturbances. The figure of each is its least disturbed round: the shortest time, the highest rate.
+Absolute figures are this machine's; ratios travel better. A verdict close to its limit can change from one run to the
+next, more so on a machine that other programs use.
 
 {machine}
 * Rounds: {rounds} of {short:g} s a contestant; of {long:g} s for servers, at least {judged} if a target goes by them

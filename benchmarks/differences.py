@@ -20,9 +20,9 @@ from benchmarks.rounds import Contestant, Result, closed, running
 TEXT = """
 The server's CPU per call where the difference is small, 16 calls in flight on one connection. Two processes of one
 program differ by a few percent, for as long as they run, by where their memory happens to lie. So there are {processes}
-of each here, {rounds} rounds of {seconds:g} s for each process, all in turn, and what is compared is the mean of the
-processes' cheapest rounds. Behind ± stands the standard error of a ratio, from how the processes differ; a target that
-is missed by less is not judged. Models, options and load are those of the section on engines, whose terms are used.
+of each here, with {rounds} rounds of {seconds:g} s, and what is compared is the mean of the processes' cheapest rounds.
+Behind ± stands the standard error of a ratio, from how the processes differ; a target that lies within it is not
+judged. Models, options and load are those of the section on engines, whose terms are used.
 
 * **ovms, native, no metrics**: with `--no_metrics`.
 * **ovms, native, API key**: with `--api_keys_file` and a hundred keys, one of which comes with each call.
@@ -103,8 +103,7 @@ def _costs(size: Size, serving: Serving, pace: Pace, makers: Makers) -> dict[str
     request = messages.predict_request(serving.folder.name, array)
     contestants = {}
     for number in range(PROCESSES):
-        # Every other time backwards, so that none always comes right behind the same one.
-        for name, make in list(makers.items())[:: 1 if number % 2 == 0 else -1]:
+        for name, make in makers.items():
             server = make()
             client = H2Load.grpc(request, *(f"{key}: {value}" for key, value in server.metadata))
             contestants[f"{name} {number}"] = Contestant(server, request, array + 1, client)
@@ -133,5 +132,5 @@ def _rows(size: Size, costs: Mapping[str, list[float]], baseline: str) -> list[l
 def _target(text: str, ours: list[float], theirs: list[float], most: float) -> Target:
     ratio, error = _ratio(ours, theirs)
     means = (microseconds(float(np.mean(costs))) for costs in (ours, theirs))
-    reached = True if ratio <= most else False if ratio - error > most else None
+    reached = None if abs(ratio - most) < error else ratio <= most
     return Target(text, f"{ratio:.3f} ± {error:.3f}: {' to '.join(means)}", reached)

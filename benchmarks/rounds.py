@@ -1,6 +1,7 @@
 """Rounds of load on servers that take turns, and what to make of them."""
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -119,11 +120,15 @@ def _in_turn(
     contestants: Mapping[str, Contestant], pace: Pace, judged: bool, load: Callable[[str, Contestant], tuple[int, Load]]
 ) -> dict[str, Result]:
     results = {name: Result() for name in contestants}
+    # What runs behind which other shifts its CPU by a few percent: with one order for all rounds that would look like a
+    # property of the server.
+    chance, order = random.Random(len(contestants)), list(contestants.items())
     fewest = max(pace.rounds, JUDGED_ROUNDS) if judged else pace.rounds
     for number in range(max(fewest, pace.most if judged else 0)):
         if number >= fewest and all(result.quiet_rounds for result in results.values()):
             break
-        for name, one in contestants.items():
+        chance.shuffle(order)
+        for name, one in order:
             watch, cpu, kernel = Watch(), one.server.cpu_seconds(), one.server.kernel_seconds()
             calls, answered = load(name, one)
             cpu, kernel = one.server.cpu_seconds() - cpu, one.server.kernel_seconds() - kernel
