@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import engines, load, messages, models, native
+from benchmarks import engines, load, messages, native
 from benchmarks.engine_targets import JUDGED, NATIVE, PROTOTYPE
-from benchmarks.engines import CONFIG, IMAGE, NATIVE_GRPC, NULL, Size
+from benchmarks.engines import IMAGE, NATIVE_GRPC, NULL, Size
 from benchmarks.load import H2Load
 from benchmarks.measure import Pace
-from benchmarks.process import NIREQ, OURS, WORKERS, NativeServer, ServerProcess, Serving
+from benchmarks.process import OURS, NativeServer, ServerProcess, Serving
 from benchmarks.report import Section, Table, Target, microseconds
 from benchmarks.rounds import Contestant, Result, closed, running
 
 TEXT = """
 The server's CPU per call where the difference is small, 16 calls in flight on one connection. Two processes of one
-program differ by a few percent, for as long as they run, by where their memory happens to lie. So there are {processes}
-of each here, with {rounds} rounds of {seconds:g} s, and what is compared is the mean of the processes' cheapest rounds.
+program differ by a few percent, for as long as they run. So there are {processes} of each here, with {rounds} rounds of
+{seconds:g} s, and what is compared is the mean of the processes' cheapest rounds.
 Behind ± stands the standard error of a ratio, from how the processes differ; a target that lies within it is not
 judged. Models, options and load are those of the section on engines, whose terms are used.
 
@@ -63,13 +63,13 @@ def run(pace: Pace) -> Section:
         return section
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        serving = _serving(root, NULL)
+        serving = engines.serving_of(root, NULL)
         makers: Makers = {
             NATIVE: lambda: ServerProcess(OURS, serving, *NATIVE_GRPC),
             UNCOUNTED: lambda: ServerProcess(OURS, serving, *NATIVE_GRPC, "--no_metrics"),
             KEYED: lambda: KeyedServer(root, serving),
         }
-        costs = _costs(NULL, serving, pace, makers)
+        costs = _costs(NULL, pace, makers)
         rows = _rows(NULL, costs, UNCOUNTED)
         null = "null model, 16 in flight, 1 connection: CPU per call"
         section.targets += [
@@ -81,26 +81,22 @@ def run(pace: Pace) -> Section:
         if prototype is None:
             section.targets.append(Target(image, f"not measured: {PROTOTYPE}", None))
         else:
-            large = _serving(root, IMAGE)
+            large = engines.serving_of(root, IMAGE)
             makers = {
                 NATIVE: lambda: ServerProcess(OURS, large, *NATIVE_GRPC),
                 PROTOTYPE: lambda: NativeServer(prototype, large),
             }
-            costs = _costs(IMAGE, large, pace, makers)
+            costs = _costs(IMAGE, pace, makers)
             rows += _rows(IMAGE, costs, PROTOTYPE)
             section.targets.append(_target(image, costs[NATIVE], costs[PROTOTYPE], 1.0))
     section.tables.append(Table("CPU per call", "", HEADER, rows))
     return section
 
 
-def _serving(root: Path, size: Size) -> Serving:
-    return Serving(models.plus_one(root, size.name, size.shape), NIREQ, CONFIG, WORKERS)
-
-
-def _costs(size: Size, serving: Serving, pace: Pace, makers: Makers) -> dict[str, list[float]]:
+def _costs(size: Size, pace: Pace, makers: Makers) -> dict[str, list[float]]:
     """CPU seconds per call of each process's cheapest round, by server."""
-    array = np.linspace(-1, 1, int(np.prod(size.shape)), dtype=np.float32).reshape(size.shape)
-    request = messages.predict_request(serving.folder.name, array)
+    array = size.values()
+    request = messages.predict_request(size.name, array)
     contestants = {}
     for number in range(PROCESSES):
         for name, make in makers.items():

@@ -97,10 +97,19 @@ class Size:
         """Of values, f32."""
         return int(np.prod(self.shape)) * 4
 
+    def values(self) -> np.ndarray:
+        """One input, float32."""
+        return np.linspace(-1, 1, int(np.prod(self.shape)), dtype=np.float32).reshape(self.shape)
+
 
 NULL, IMAGE = Size("40 B", "null", (1, 10)), Size("602 kB", "image", messages.IMAGE_SHAPE)
 SIZES = (NULL, Size("4 kB", "page", (1, 1000)), IMAGE, Size("12 MB", "large", (1, 3, 1000, 1000)))
 QUICK_SIZES = (NULL, IMAGE)
+
+
+def serving_of(root: Path, size: Size) -> Serving:
+    """How all servers of a comparison serve the model that adds 1; it is made in ``root``."""
+    return Serving(models.plus_one(root, size.name, size.shape), NIREQ, CONFIG, WORKERS)
 
 
 class TlsServer(ServerProcess):
@@ -201,8 +210,7 @@ def lacks(*options: str) -> str:
 def _contestants(
     root: Path, size: Size, programs: Mapping[str, Path], peers: Mapping[str, Path]
 ) -> dict[str, Contestant]:
-    array = np.linspace(-1, 1, int(np.prod(size.shape)), dtype=np.float32).reshape(size.shape)
-    serving = Serving(models.plus_one(root, size.name, size.shape), NIREQ, CONFIG, WORKERS)
+    array, serving = size.values(), serving_of(root, size)
     servers: dict[str, ServerProcess] = {}
     if not lacks(*NATIVE_GRPC):
         servers[NATIVE] = ServerProcess(OURS, serving, *NATIVE_GRPC)
@@ -247,8 +255,7 @@ def _open_loop(contestants: Mapping[str, Contestant], measured: Measured, pace: 
 
 
 def _rest(root: Path, measured: Measured, pace: Pace, quick: bool) -> Table:
-    array = np.linspace(-1, 1, int(np.prod(NULL.shape)), dtype=np.float32).reshape(NULL.shape)
-    serving = Serving(models.plus_one(root, NULL.name, NULL.shape), NIREQ, CONFIG, WORKERS)
+    array, serving = NULL.values(), serving_of(root, NULL)
     servers: dict[str, RestServer] = {}
     if not lacks(*NATIVE_REST):
         servers[NATIVE] = RestServer(OURS, serving, *NATIVE_REST)

@@ -120,8 +120,7 @@ def _in_turn(
     contestants: Mapping[str, Contestant], pace: Pace, judged: bool, load: Callable[[str, Contestant], tuple[int, Load]]
 ) -> dict[str, Result]:
     results = {name: Result() for name in contestants}
-    # What runs behind which other shifts its CPU by a few percent: with one order for all rounds that would look like a
-    # property of the server.
+    # So that none always comes right behind the same other one.
     chance, order = random.Random(len(contestants)), list(contestants.items())
     fewest = max(pace.rounds, JUDGED_ROUNDS) if judged else pace.rounds
     for number in range(max(fewest, pace.most if judged else 0)):

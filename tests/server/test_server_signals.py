@@ -1,7 +1,6 @@
 """How a server ends when it is told to."""
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -246,7 +245,6 @@ def test_a_second_signal_does_not_wait_for_a_load(tmp_path: Path) -> None:
         assert end_by_repeating(server, signal.SIGINT) == 128 + signal.SIGINT
 
 
-@pytest.mark.skipif(os.environ.get("OVMS_SANITIZE") == "thread", reason="it holds signals back in threads that wait")
 @pytest.mark.parametrize("place", [0, 0.5, 1])
 def test_a_signal_that_another_thread_than_the_main_one_receives(tmp_path: Path, place: float) -> None:
     """The system may give a process's signal to any thread of it, and that does not wake the main one from a wait."""

@@ -54,11 +54,10 @@ double Metrics::measure() { return ovms::nanoseconds_per_tick(); }
 
 void Metrics::count_predict(Interface interface, const Model* model, int code, const CallTicks& ticks) {
     const uint64_t id = (model == nullptr ? 0 : model->id()) << 1 | static_cast<uint64_t>(interface);
-    Series& counted = prediction(id, interface, model);
-    // Signed, as the processor converts those in one step.
-    const auto duration = [this](uint64_t from, uint64_t to) -> uint64_t {
-        const auto passed = static_cast<double>(static_cast<int64_t>(to - from)) * nanoseconds_per_tick_;
-        return passed > 0 ? static_cast<uint64_t>(static_cast<int64_t>(passed)) : 0;
+    const auto found = predictions_.find(id);
+    Series& counted = found != predictions_.end() ? *found->second : series(id, model, interface, "Predict");
+    const auto duration = [this](uint64_t from, uint64_t to) {
+        return to > from ? static_cast<uint64_t>(static_cast<double>(to - from) * nanoseconds_per_tick_) : 0;
     };
     increase(counted.calls[static_cast<size_t>(code) < Series::kCodes ? static_cast<size_t>(code) : 2], 1);
     counted.total.add(duration(ticks.first, ticks.done));
@@ -84,14 +83,6 @@ void Metrics::count_other(Interface interface, std::string_view method, int code
     increase(counted->calls[static_cast<size_t>(code) < Series::kCodes ? static_cast<size_t>(code) : 2], 1);
     const double passed = static_cast<double>(ticks.done - ticks.first) * nanoseconds_per_tick_;
     counted->total.add(ticks.done > ticks.first ? static_cast<uint64_t>(passed) : 0);
-}
-
-Series& Metrics::prediction(uint64_t id, Interface interface, const Model* model) {
-    if (id == last_id_ && last_ != nullptr) return *last_;
-    const auto found = predictions_.find(id);
-    last_ = found != predictions_.end() ? found->second : &series(id, model, interface, "Predict");
-    last_id_ = id;
-    return *last_;
 }
 
 Series& Metrics::series(uint64_t id, const Model* model, Interface interface, std::string_view method) {

@@ -20,14 +20,12 @@ enum class Interface : uint8_t { kGrpc, kRest };
 
 // Durations by powers of two: bucket i has those of less than 2^(i + kFirstBit) ns that are in no lower one; the last
 // one has all others.
-// PERF: the sum stands in one cache line with the buckets of small models' steps. A call adds to five of these, and each
-// line costs it more than the addition.
-struct alignas(64) Histogram {
+struct Histogram {
     static constexpr int kFirstBit = 10;  // the lowest bucket: up to about a microsecond
     static constexpr size_t kBuckets = 28;  // the highest bound: 2^36 ns, over a minute
 
-    std::atomic<uint64_t> nanoseconds{0};
     std::array<std::atomic<uint64_t>, kBuckets> counts{};
+    std::atomic<uint64_t> nanoseconds{0};
 
     void add(uint64_t duration);
 };
@@ -68,7 +66,6 @@ public:
     void add_to(std::vector<std::unique_ptr<Series>>& sums) const;
 
 private:
-    Series& prediction(uint64_t id, Interface interface, const Model* model);
     Series& series(uint64_t model_id, const Model* model, Interface interface, std::string_view method);
 
     static constexpr size_t kMostSeries = 4096;  // models and versions that come and go have no end
@@ -78,8 +75,6 @@ private:
     mutable std::mutex mutex_;  // of all_, which grows with the first call of a model
     std::vector<std::unique_ptr<Series>> all_;
     std::unordered_map<uint64_t, Series*> predictions_;  // by model and interface
-    uint64_t last_id_ = 0;     // of these, the one asked for last; PERF: most calls are of the same
-    Series* last_ = nullptr;
     std::unordered_map<std::string, Series*> others_;
 };
 
